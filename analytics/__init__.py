@@ -1,0 +1,1 @@
+"""ClickHouse: decisions, drift, reports, benchmarks."""

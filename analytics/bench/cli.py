@@ -1,0 +1,74 @@
+"""`bookworks bench serving|stream|up|demo`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from analytics.bench import demo as demo_bench
+from analytics.bench import report, serving, stream
+from bookworks.settings import PROJECT_ROOT, get_settings
+
+app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine; writes JSON.")
+Out = Annotated[Path | None, typer.Option(help="JSON file; default: bench/<name>.json in the state folder.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds; the median is quoted.")]
+
+
+@app.command("serving")
+def serving_command(
+    requests: Annotated[int, typer.Option(min=10, help="Requests a round.")] = 300, rounds: Rounds = 5, out: Out = None
+) -> None:
+    """Latency of POST /recommend for one caller, beside the server's no-op endpoint."""
+    settings = get_settings()
+    figures = serving.measure(settings, requests, rounds)
+    report.write(settings, "serving", figures, {"requests": requests, "callers": 1}, out)
+
+
+@app.command("stream")
+def stream_command(
+    events: Annotated[int, typer.Option(min=1000, help="Events in the file.")] = 100_000,
+    rounds: Rounds = 3,
+    out: Out = None,
+) -> None:
+    """File to Kafka to lake, records a second, beside Kafka alone.
+
+    Adds generated events to this stack: give it one of its own (BOOKWORKS_STATE_DIR, BOOKWORKS_PORT_OFFSET).
+    """
+    settings = get_settings()
+    figures = stream.measure(settings, settings.state_dir / "bench" / "stream", events, rounds)
+    report.write(settings, "stream", figures, {"events": events}, out)
+
+
+@app.command("up")
+def up_command(rounds: Rounds = 3, out: Out = None) -> None:
+    """Seconds of `bookworks up` with everything installed; stops the servers before each round."""
+    settings, seconds = get_settings(), []
+    for _ in range(rounds):
+        _bookworks("down")
+        started = monotonic()
+        _bookworks("up")
+        seconds.append(monotonic() - started)
+    report.write(settings, "up", [report.Figure("up", "s", seconds)], {}, out)
+
+
+@app.command("demo", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo_command(ctx: typer.Context, rounds: Rounds = 1, out: Out = None) -> None:
+    """Wall time and peak memory of the whole line; further options go to `bookworks demo`."""
+    settings = get_settings()
+    figures = demo_bench.measure(settings, ctx.args, rounds)
+    report.write(
+        settings,
+        "demo",
+        figures,
+        {"arguments": " ".join(Path(word).name if "/" in word else word for word in ctx.args)},
+        out,
+    )
+
+
+def _bookworks(command: str) -> None:
+    subprocess.run([sys.executable, "-m", "bookworks.cli.main", command], cwd=PROJECT_ROOT, check=True)

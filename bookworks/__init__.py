@@ -1,0 +1,1 @@
+"""bookworks: the shared kernel that every step imports."""

@@ -1,0 +1,266 @@
+"""Redis: a client with the platform's settings, and the state of a reader (keys in `bookworks.contracts.online`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from bookworks.contracts import online
+from bookworks.contracts.records import CONSUMED_KINDS, Event, weight_of
+from bookworks.errors import TransientError
+from bookworks.settings import Settings
+
+# One event on one work of one reader. Every step is commutative and may be repeated: the newest time
+# and the greatest weight win, sets only grow, so service and consumer may write in any order.
+_REMEMBER = """
+local work, at, weight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local ttl = ARGV[6]
+if ARGV[5] == '1' then
+  redis.call('SADD', KEYS[4], work)
+  redis.call('EXPIRE', KEYS[4], ttl)
+else
+  redis.call('ZADD', KEYS[1], 'GT', at, work)
+  local known = tonumber(redis.call('HGET', KEYS[2], work) or '-1')
+  if weight > known then redis.call('HSET', KEYS[2], work, ARGV[3]) end
+  local surplus = redis.call('ZRANGE', KEYS[1], 0, -(tonumber(ARGV[7]) + 1))
+  if #surplus > 0 then
+    redis.call('ZREM', KEYS[1], unpack(surplus))
+    redis.call('HDEL', KEYS[2], unpack(surplus))
+  end
+  redis.call('EXPIRE', KEYS[1], ttl)
+  redis.call('EXPIRE', KEYS[2], ttl)
+end
+if ARGV[4] == '1' then
+  redis.call('SADD', KEYS[3], work)
+  redis.call('EXPIRE', KEYS[3], ttl)
+end
+return 1
+"""
+_READER_KEYS = (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED)
+_IN_ONE_PIPELINE = 1000
+
+
+def connect(settings: Settings, timeout_s: float = 2.0, patient: bool = True) -> redis.Redis:
+    """A client that decodes to text; connects at the first command, gives up after `timeout_s`.
+
+    Args:
+        settings: where Redis is.
+        timeout_s: for connecting, and for each answer.
+        patient: try again with pauses, which add up to seconds; else once more, at once.
+    """
+    options: dict[str, Any] = {} if patient else {"retry": Retry(NoBackoff(), 1)}
+    return redis.Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        password=settings.redis_password.get_secret_value() or None,
+        decode_responses=True,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        **options,
+    )
+
+
+@dataclass(frozen=True)
+class OnlineReader:
+    """What Redis knows of one reader. Ids are work ids, or edition ids that had no work when written.
+
+    Attributes:
+        history: ids, the latest first.
+        weights: id -> weight, 0 to 1.
+        seen: ids read or owned.
+        dismissed: ids sent away.
+        profile: country, age_bin, tastes (decoded from JSON).
+    """
+
+    history: list[str] = field(default_factory=list)
+    weights: dict[str, float] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    dismissed: set[str] = field(default_factory=set)
+    profile: dict[str, Any] = field(default_factory=dict)
+
+
+def remember(client: redis.Redis, events: Iterable[Event], work_of: Callable[[str], str | None]) -> int:
+    """Put events into their readers' state; the same event twice, or in another order, leaves the same state.
+
+    Args:
+        client: from `connect`.
+        events: any number; impressions are passed over.
+        work_of: edition id -> work id, or None when it is not known (the edition id is then kept).
+
+    Returns:
+        How many events were written.
+
+    Raises:
+        TransientError: Redis does not answer; some may have been written.
+    """
+    script = client.register_script(_REMEMBER)
+    written = 0
+    try:
+        pipe = client.pipeline(transaction=False)
+        for event in events:
+            if event.kind == "impression":
+                continue
+            edition = event.edition_id or ""
+            book = event.work_id or work_of(edition) or edition
+            at_ms = int(event.occurred_at.timestamp() * 1000) if event.occurred_at else 0
+            weight = round(weight_of(event.kind, event.value), 4)
+            keys = [key.format(event.user_id) for key in _READER_KEYS]
+            consumed, dismissed = int(event.kind in CONSUMED_KINDS), int(event.kind == "dismiss")
+            script(
+                keys=keys,
+                args=[book, at_ms, weight, consumed, dismissed, online.TTL_S, online.HISTORY_LENGTH],
+                client=pipe,
+            )
+            written += 1
+            if len(pipe) >= _IN_ONE_PIPELINE:
+                pipe.execute()
+        pipe.execute()
+    except redis.RedisError as error:
+        raise away(error) from error
+    return written
+
+
+def save_profile(client: redis.Redis, user_id: str, profile: Mapping[str, Any]) -> None:
+    """Replace the given fields of a reader's profile; `tastes` is stored as JSON, None is left out.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    save_profiles(client, {user_id: profile})
+
+
+def save_profiles(client: redis.Redis, profiles: Mapping[str, Mapping[str, Any]]) -> None:
+    """Replace the given fields of several readers' profiles, user id -> profile.
+
+    Raises:
+        TransientError: Redis does not answer; some may have been written.
+    """
+    pipe = client.pipeline(transaction=False)
+    try:
+        for user_id, profile in profiles.items():
+            fields = {
+                name: json.dumps(value) if name == "tastes" else str(value)
+                for name, value in profile.items()
+                if value is not None
+            }
+            key = online.PROFILE.format(user_id)
+            if fields:
+                pipe.hset(key, mapping=cast("Any", fields))
+                pipe.expire(key, online.TTL_S)
+            if len(pipe) >= _IN_ONE_PIPELINE:
+                pipe.execute()
+        pipe.execute()
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
+    """Everything known of one reader, in one round trip; an unknown reader is empty.
+
+    Raises:
+        TransientError: Redis does not answer in time.
+    """
+    history, weights, seen, dismissed = (key.format(user_id) for key in _READER_KEYS)
+    pipe = client.pipeline(transaction=False)
+    pipe.zrevrange(history, 0, online.HISTORY_LENGTH - 1)
+    pipe.hgetall(weights)
+    pipe.smembers(seen)
+    pipe.smembers(dismissed)
+    pipe.hgetall(online.PROFILE.format(user_id))
+    try:
+        ids, raw_weights, read, away_ids, profile = pipe.execute()
+    except redis.RedisError as error:
+        raise away(error) from error
+    return OnlineReader(
+        history=list(ids),
+        weights={book: float(weight) for book, weight in raw_weights.items()},
+        seen=set(read),
+        dismissed=set(away_ids),
+        profile=_decoded(profile),
+    )
+
+
+def _decoded(profile: dict[str, str]) -> dict[str, Any]:
+    decoded: dict[str, Any] = dict(profile)
+    if "tastes" in decoded:
+        decoded["tastes"] = json.loads(decoded["tastes"])
+    return decoded
+
+
+def replace_work_of_edition(client: redis.Redis, mapping: Mapping[str, str]) -> None:
+    """Replace the whole map edition -> work; readers see the old map or the new one, nothing between.
+
+    Raises:
+        TransientError: Redis does not answer; the old map stays.
+    """
+    building = f"{online.WORK_OF_EDITION}:building"
+    pairs = list(mapping.items())
+    try:
+        client.delete(building)
+        for start in range(0, len(pairs), 5 * _IN_ONE_PIPELINE):
+            client.hset(building, mapping=dict(pairs[start : start + 5 * _IN_ONE_PIPELINE]))
+        if pairs:
+            client.rename(building, online.WORK_OF_EDITION)
+        else:
+            client.delete(online.WORK_OF_EDITION)
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def work_of_editions(client: redis.Redis, ids: list[str]) -> dict[str, str]:
+    """Work ids of the given edition ids or ISBNs; unknown ones are left out.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    if not ids:
+        return {}
+    try:
+        found = cast("list[str | None]", client.hmget(online.WORK_OF_EDITION, ids))
+    except redis.RedisError as error:
+        raise away(error) from error
+    return {edition: work for edition, work in zip(ids, found, strict=True) if work is not None}
+
+
+def count_login(client: redis.Redis, who: str) -> int:
+    """Count one more attempt to log in; returns how many there were in the running minute, this one included.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    key = online.LOGIN_ATTEMPTS.format(who)
+    pipe = client.pipeline(transaction=True)
+    pipe.set(key, 0, ex=online.LOGIN_WINDOW_S, nx=True)
+    pipe.incr(key)
+    try:
+        _, count = pipe.execute()
+    except redis.RedisError as error:
+        raise away(error) from error
+    return int(count)
+
+
+def forget_logins(client: redis.Redis, who: str) -> None:
+    """Begin the count anew, after a success.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    try:
+        client.delete(online.LOGIN_ATTEMPTS.format(who))
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def away(error: Exception) -> TransientError:
+    """Our error for a Redis that does not answer."""
+    return TransientError(
+        "Redis does not answer",
+        received=f"{type(error).__name__}: {error}",
+        todo="check `bookworks status redis` and the BOOKWORKS_REDIS_… settings.",
+    )

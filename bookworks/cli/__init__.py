@@ -1,0 +1,1 @@
+"""The `bookworks` command."""

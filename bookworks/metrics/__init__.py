@@ -1,0 +1,1 @@
+"""Ranking metrics with bootstrap intervals over readers, vectorised with numpy."""

@@ -1,0 +1,1 @@
+"""What scores and ranks, in training and in service alike: numpy, scipy, pyarrow and onnxruntime only."""

@@ -1,0 +1,244 @@
+"""The files of a bundle: written once with their hashes, read back with every check."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+from scipy.sparse import csr_matrix, load_npz, save_npz
+
+from bookworks.contracts import bundle as names
+from bookworks.contracts.bundle import Manifest, Part
+from bookworks.errors import BundleError
+from bookworks.models.encoder import UserEncoder, Vocabulary
+from bookworks.models.item_filter import ItemFilter
+from bookworks.models.popularity import Popularity
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BundleContent:
+    """What a bundle is written from.
+
+    Attributes:
+        works: row i is work index i; needs `work_id`; `title`, `author`, `author_id`, `subjects`, … as in the mart.
+        editions: `edition_id`, `isbn13` (may be null), `work_id`.
+        users: `user_id`, `user_index` (from 1).
+        item_vectors: float32 [n_works, dim], rows of length 1.
+        user_encoder: serialised ONNX graph.
+        item_filter: S [n_works, n_works].
+        popularity: {"global": […], "age_bin": {…}, "country": {…}, "weights": {…}}.
+        features: {"age_bins": […], "countries": […]}, labels in index order from 1.
+        ranker: {"tiers": {tier: {source: weight}}, "history_share": {"warm": …, "session": …}}.
+        rules: {"max_per_author": 0 for no limit}.
+    """
+
+    works: pa.Table
+    editions: pa.Table
+    users: pa.Table
+    item_vectors: Floats
+    user_encoder: bytes
+    item_filter: csr_matrix
+    popularity: Mapping[str, Any]
+    features: Mapping[str, Any]
+    ranker: Mapping[str, Any]
+    rules: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a bundle comes from; goes into its manifest."""
+
+    git_commit: str
+    data_version: str
+    snapshot_id: str
+    mlflow_run_id: str
+
+
+@dataclass(frozen=True)
+class BundleParts:
+    """The parts as `Bundle` uses them."""
+
+    works: pa.Table
+    editions: dict[str, str]
+    users: dict[str, int]
+    item_vectors: Floats
+    vocabulary: Vocabulary
+    encoder: UserEncoder
+    item_filter: ItemFilter
+    popularity: Popularity
+    features: dict[str, Any]
+    ranker: dict[str, Any]
+    rules: dict[str, Any]
+
+
+def write_bundle(
+    parent: Path, content: BundleContent, origin: Origin, metrics: Mapping[str, float], now: datetime | None = None
+) -> Path:
+    """Write `parent/<version>/`, manifest last, and return it.
+
+    The version is `YYYYMMDD-HHMMSS-<8 hex digits of the content>`.
+
+    Raises:
+        BundleError: a bundle of that version is there already.
+    """
+    now = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+    draft = parent / f".draft-{now:%Y%m%d-%H%M%S}"
+    draft.mkdir(parents=True)
+    _write_files(draft, content)
+    parts = {name: _part(draft / name) for name in names.PARTS}
+    digest = hashlib.sha256("".join(parts[name].sha256 for name in names.PARTS).encode()).hexdigest()
+    version = f"{now:%Y%m%d-%H%M%S}-{digest[:8]}"
+    manifest = Manifest(
+        version=version,
+        created_at=now,
+        git_commit=origin.git_commit,
+        data_version=origin.data_version,
+        snapshot_id=origin.snapshot_id,
+        mlflow_run_id=origin.mlflow_run_id,
+        n_works=content.works.num_rows,
+        n_users=content.users.num_rows,
+        embedding_dim=int(content.item_vectors.shape[1]),
+        metrics=dict(metrics),
+        parts=parts,
+    )
+    (draft / names.MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    folder = parent / version
+    if folder.exists():
+        raise BundleError("A bundle is never written twice", received=version)
+    return draft.rename(folder)
+
+
+def _write_files(folder: Path, content: BundleContent) -> None:
+    pq.write_table(content.works, folder / names.WORKS)
+    pq.write_table(content.editions, folder / names.EDITIONS)
+    pq.write_table(content.users, folder / names.USERS)
+    np.save(folder / names.ITEM_VECTORS, np.ascontiguousarray(content.item_vectors, dtype=np.float32))
+    (folder / names.USER_ENCODER).write_bytes(content.user_encoder)
+    save_npz(folder / names.ITEM_FILTER, content.item_filter.astype(np.float32), compressed=False)
+    for name, value in (
+        (names.POPULARITY, content.popularity),
+        (names.FEATURES, content.features),
+        (names.RANKER, content.ranker),
+        (names.RULES, content.rules),
+    ):
+        (folder / name).write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
+
+
+def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
+    """Read every part, checking hashes, then that the parts fit together.
+
+    Raises:
+        BundleError: a part is missing, altered, or does not fit.
+    """
+    manifest = read_manifest(folder)
+    for name in names.PARTS:
+        _check_part(folder, name, manifest.parts.get(name))
+    try:
+        parts = _open(folder, manifest)
+    except (KeyError, ValueError, OSError, pa.ArrowException) as error:
+        raise BundleError("A part of the bundle cannot be read", received=f"{folder.name}: {error!r}") from error
+    _check_together(manifest, parts)
+    return manifest, parts
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle's folder.
+
+    Raises:
+        BundleError: missing, not readable, or of another format version.
+    """
+    path = folder / names.MANIFEST
+    if not path.is_file():
+        raise BundleError("The bundle has no manifest", received=str(folder), todo="copy or download it whole, again.")
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BundleError("The bundle's manifest is not readable", received=error.errors()[0]["msg"]) from None
+    if manifest.format_version != names.FORMAT_VERSION:
+        raise BundleError(
+            "The bundle has another format",
+            received=manifest.format_version,
+            allowed=str(names.FORMAT_VERSION),
+            todo="train a bundle with this version of bookworks.",
+        )
+    return manifest
+
+
+def _open(folder: Path, manifest: Manifest) -> BundleParts:
+    editions = pq.read_table(folder / names.EDITIONS)
+    users = pq.read_table(folder / names.USERS)
+    popularity, features, ranker, rules = (
+        json.loads((folder / name).read_text(encoding="utf-8"))
+        for name in (names.POPULARITY, names.FEATURES, names.RANKER, names.RULES)
+    )
+    return BundleParts(
+        works=pq.read_table(folder / names.WORKS),
+        editions=_edition_map(editions),
+        users=dict(zip(users["user_id"].to_pylist(), users["user_index"].to_pylist(), strict=True)),
+        item_vectors=np.load(folder / names.ITEM_VECTORS, allow_pickle=False),
+        vocabulary=Vocabulary.from_lists(features["age_bins"], features["countries"]),
+        encoder=UserEncoder(folder / names.USER_ENCODER, manifest.embedding_dim),
+        item_filter=ItemFilter(load_npz(folder / names.ITEM_FILTER)),
+        popularity=Popularity(
+            manifest.n_works,
+            popularity["global"],
+            popularity["age_bin"],
+            popularity["country"],
+            popularity["weights"],
+        ),
+        features=features,
+        ranker=ranker,
+        rules=rules,
+    )
+
+
+def _edition_map(editions: pa.Table) -> dict[str, str]:
+    works = editions["work_id"].to_pylist()
+    by_isbn = dict(zip(editions["isbn13"].to_pylist(), works, strict=True))
+    by_isbn.pop(None, None)
+    return by_isbn | dict(zip(editions["edition_id"].to_pylist(), works, strict=True))
+
+
+def _check_together(manifest: Manifest, parts: BundleParts) -> None:
+    n, dim = manifest.n_works, manifest.embedding_dim
+    work_ids = set(parts.works["work_id"].to_pylist())
+    listed = [parts.popularity.everyone, *parts.popularity.age_bin.values(), *parts.popularity.country.values()]
+    checks = {
+        f"{n} works, each once": parts.works.num_rows == n and len(work_ids) == n,
+        f"{manifest.n_users} readers": len(parts.users) == manifest.n_users,
+        f"item vectors float32 ({n}, {dim})": parts.item_vectors.shape == (n, dim)
+        and parts.item_vectors.dtype == np.float32,
+        "item vectors finite": bool(np.isfinite(parts.item_vectors).all()),
+        f"item filter ({n}, {n})": parts.item_filter.shape == (n, n),
+        "popularity lists name works of the catalogue": all(0 <= i < n for ranked in listed for i in ranked),
+        "popularity ranks the whole catalogue": sorted(parts.popularity.everyone) == list(range(n)),
+        "editions belong to works of the catalogue": set(parts.editions.values()) <= work_ids,
+    }
+    wrong = [claim for claim, holds in checks.items() if not holds]
+    if wrong:
+        raise BundleError("The bundle's parts do not fit together", received=manifest.version, allowed="; ".join(wrong))
+
+
+def _check_part(folder: Path, name: str, part: Part | None) -> None:
+    path = folder / name
+    if part is None or not path.is_file():
+        raise BundleError("The bundle is incomplete", received=f"no {name}", todo="download or build it again.")
+    if _part(path) != part:
+        raise BundleError("A part of the bundle was altered", received=name, todo="download or build it again.")
+
+
+def _part(path: Path) -> Part:
+    with path.open("rb") as file:
+        return Part(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)

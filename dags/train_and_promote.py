@@ -1,0 +1,38 @@
+"""Marts to challenger: snapshot, train, evaluate, bundle, gate, register."""
+
+from airflow.sdk import DAG, chain
+
+from orchestration.assets import CHALLENGER, MARTS
+from orchestration.defaults import DAG_DEFAULTS
+from orchestration.operators import CommandOperator
+
+DOC = """
+### From the marts to a model that may serve
+Each task runs DVC stages in the workspace of this run (`runs/<id>` in the state folder). An unchanged stage is
+taken from DVC's cache. The gate compares with the model that serves now; only what passes is registered.
+
+**Triage**
+- `gate` failed with "refused": not an error of the line. The task's log and the run in MLflow
+  (`gate.txt`) say which line failed. Nothing is registered, the old champion serves on.
+- A training task failed: MLflow has the run; clear the task, finished stages are not repeated.
+- Out of memory: lower the sizes in `params.yaml`.
+"""
+
+RUN = "--run-id={{ dag_run.run_after.strftime('%Y%m%dT%H%M%S') }}"
+
+with DAG(
+    dag_id="train_and_promote", doc_md=DOC, schedule=[MARTS], tags=["impact:high", "training"], **DAG_DEFAULTS
+) as dag:
+    snapshot = CommandOperator(task_id="snapshot", arguments=["training.repro", RUN, "snapshot", "split"])
+    embed_titles = CommandOperator(task_id="embed_titles", arguments=["training.repro", RUN, "embed_titles"])
+    tune = CommandOperator(task_id="tune_two_tower", arguments=["training.repro", RUN, "tune_two_tower"])
+    train_two_tower = CommandOperator(task_id="train_two_tower", arguments=["training.repro", RUN, "train_two_tower"])
+    train_gnn = CommandOperator(task_id="train_gnn", arguments=["training.repro", RUN, "train_gnn"])
+    train_classic = CommandOperator(
+        task_id="train_classic",
+        arguments=["training.repro", RUN, "train_item_filter", "train_als", "train_popularity"],
+    )
+    evaluate = CommandOperator(task_id="evaluate", arguments=["training.repro", RUN, "evaluate", "bundle"])
+    gate = CommandOperator(task_id="gate", arguments=["training.gate", RUN])
+    register = CommandOperator(task_id="register", arguments=["training.register", RUN], outlets=[CHALLENGER])
+    chain(snapshot, embed_titles, tune, train_two_tower, train_gnn, train_classic, evaluate, gate, register)

@@ -1,0 +1,4 @@
+{#- The schema as it is written: staging, intermediate, marts, snapshots. -#}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ custom_schema_name or target.schema }}
+{%- endmacro %}

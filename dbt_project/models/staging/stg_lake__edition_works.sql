@@ -1,0 +1,2 @@
+select edition_id, work_id, confidence, loaded_at
+from {{ source('lake', 'edition_works') }}

@@ -1,0 +1,2 @@
+select user_id, country, age, source, loaded_at
+from {{ source('lake', 'readers') }}

@@ -1,0 +1,59 @@
+"""Writes docs/benchmarks.md from docs/benchmarks/*.json of `bookworks bench`: `python docs/write_benchmarks.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).with_name("benchmarks.md")
+RESULTS = Path(__file__).with_name("benchmarks")
+
+HEAD = """# Benchmarks
+
+Every number on this page comes from `bookworks bench serving|stream|up|demo`, which write JSON with the machine, the
+medians and the spread of the rounds, and where there is one the ratio to a baseline measured in the same run. The page
+is written from these files (`docs/benchmarks/`) by `python docs/write_benchmarks.py`; a test compares it with them.
+"""
+
+
+def page() -> str:
+    """The page: one table a file."""
+    return "\n".join([HEAD, *(section(path) for path in sorted(RESULTS.glob("*.json")))])
+
+
+def section(path: Path) -> str:
+    """Heading, machine and table of one benchmark."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    machine = report["machine"]
+    options = " ".join(f"{name} {value}" for name, value in report["settings"].items())
+    lines = [
+        f"## {path.stem}",
+        "",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB; commit {report['git_commit'][:10]}; "
+        f"{report['measured_at'][:10]}.{f' Settings: {options}.' if options else ''}",
+        "",
+        "| figure | unit | median | least | most | rounds | baseline | ratio |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(row(name, figure) for name, figure in report["figures"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def row(name: str, figure: dict[str, Any]) -> str:
+    """One figure as a row."""
+    values = [number(figure[key]) for key in ("median", "min", "max")]
+    compared = [figure[key]["median"] for key in ("baseline", "ratio_to_baseline") if key in figure]
+    base = [number(value) for value in compared] or ["", ""]
+    cells = [name, figure["unit"], *values, str(len(figure["rounds"])), *base]
+    return f"| {' | '.join(cells)} |"
+
+
+def number(value: float) -> str:
+    """Three figures or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

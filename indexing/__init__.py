@@ -1,0 +1,1 @@
+"""Bundles into Qdrant, works into Neo4j."""

@@ -1,0 +1,1 @@
+"""Container images: how each starts from the settings."""

@@ -1,0 +1,9 @@
+"""The data whose change starts a DAG."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+LAKE_CLEAN = Asset("lake_clean", uri="bookworks://lake/clean")
+MARTS = Asset("marts", uri="bookworks://warehouse/marts")
+CHALLENGER = Asset("challenger", uri="bookworks://registry/challenger")

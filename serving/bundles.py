@@ -1,0 +1,233 @@
+"""The bundle that is served: follows MLflow's alias `champion`, loads a new one beside the old, then swaps."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+
+from bookworks.adapters import qdrant, registry
+from bookworks.adapters.qdrant import Collection, VectorStore
+from bookworks.contracts.bundle import CHAMPION, vector_collection
+from bookworks.errors import BookworksError, BundleError, TerminalError, TransientError
+from bookworks.models.bundle import Bundle
+from bookworks.models.reader import ReaderState
+from bookworks.settings import Settings
+from serving import metrics
+from serving.breaker import Breaker
+from serving.catalogue import Catalogue
+from serving.rules import Rules
+
+logger = logging.getLogger("bookworks.serving")
+
+LAST_CHAMPION = "champion"  # file in the cache: the version that served last
+_KEPT = 3
+_WARM_UP_CALLS = 5
+_REFUSED_AGAIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """One loaded bundle with all that goes with it; a request takes it once and keeps it to its end."""
+
+    bundle: Bundle
+    catalogue: Catalogue
+    rules: Rules
+    vectors: Collection | None
+    vectors_breaker: Breaker = field(default_factory=lambda: Breaker("The vector index"))
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.bundle.manifest.version
+
+
+class Refusal(NamedTuple):
+    """A version that could not be loaded, and when it is worth another try."""
+
+    version: str
+    again_at: float
+
+
+class BundleKeeper:
+    """Holds the served bundle in `current`; a thread keeps it up to date."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cache: Path = settings.bundle_cache_path
+        self._registry: httpx.Client = registry.connect(settings)
+        self._store: VectorStore | None = None
+        self._refusal = Refusal("", 0.0)
+        self._said: dict[str, str | None] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bundles", daemon=True)
+        self.current: Served | None = None
+
+    def start(self) -> None:
+        """Load what there is, then follow the alias."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._registry.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.refresh()
+            except Exception:  # the thread must live; the next round tries again
+                logger.exception("looking for a new champion failed")
+            if self._stop.wait(self._settings.bundle_poll_seconds):
+                return
+
+    def refresh(self) -> None:
+        """One look at the alias: load and swap when it moved, open vectors that were missing."""
+        wanted = self._wanted()
+        current = self.current
+        if wanted and (current is None or wanted != current.version) and not self._refused(wanted):
+            self._load(wanted)
+        elif current is not None and current.vectors is None:
+            self._open_missing_vectors(current)
+
+    def _wanted(self) -> str | None:
+        """The champion's version; when MLflow is away and nothing serves yet, the one that served last."""
+        try:
+            version = registry.version_of_alias(self._registry, self._settings, CHAMPION)
+            self._say("champion", None)
+        except BookworksError as error:
+            self._say("champion", f"the champion is not known for now: {error}")
+            version = None if self.current else self._last_champion()
+        return version
+
+    def _refused(self, version: str) -> bool:
+        return version == self._refusal.version and time.monotonic() < self._refusal.again_at
+
+    def _load(self, version: str) -> None:
+        try:
+            served = self._prepare(version)
+        except BookworksError as error:
+            self._refuse(version, error)
+            if self.current is None and (last := self._last_champion()) not in {None, version}:
+                self._load_last(str(last))
+            return
+        self._swap(served)
+
+    def _load_last(self, version: str) -> None:
+        try:
+            self._swap(self._prepare(version))
+        except BookworksError as error:
+            logger.warning("the last champion %s cannot serve either: %s", version, error)
+
+    def _prepare(self, version: str) -> Served:
+        folder = registry.fetch_bundle(self._settings, version, self._cache)
+        try:
+            bundle = Bundle.load(folder)
+            if bundle.manifest.version != version:
+                raise BundleError(
+                    "The bundle calls itself otherwise", received=bundle.manifest.version, allowed=version
+                )
+        except BundleError:
+            shutil.rmtree(folder, ignore_errors=True)  # downloaded afresh at the next try
+            raise
+        catalogue = Catalogue(bundle)
+        served = Served(bundle, catalogue, Rules.from_json(bundle.rules), self._open_vectors(bundle))
+        _warm_up(served)
+        return served
+
+    def _open_vectors(self, bundle: Bundle) -> Collection | None:
+        """The collection of the bundle's own version, or None: then the bundle's vectors are searched one by one."""
+        name = vector_collection(bundle.manifest.version)
+        try:
+            self._store = self._store or qdrant.connect(self._settings)
+            collection = self._store.open(name)
+        except BookworksError as error:
+            self._say("vectors", f"no vector index for now: {error}")
+            return None
+        if collection is not None and collection.size != len(bundle):
+            self._say(
+                "vectors", f"the vector collection {name} has {collection.size} points, the bundle {len(bundle)} works"
+            )
+            collection.close()
+            return None
+        return collection
+
+    def _open_missing_vectors(self, current: Served) -> None:
+        vectors = self._open_vectors(current.bundle)
+        if vectors is not None:
+            self.current = replace(current, vectors=vectors)
+            logger.info("vector collection of %s opened", current.version)
+
+    def _swap(self, served: Served) -> None:
+        old, self.current = self.current, served
+        self._refusal = Refusal("", 0.0)
+        if old is not None and old.version != served.version:
+            metrics.BUNDLE.labels(old.version).set(0)
+        metrics.BUNDLE.labels(served.version).set(1)
+        metrics.LOADED_AT.set_to_current_time()
+        logger.info("bundle %s serves, %d works", served.version, len(served.bundle))
+        self._keep_note(served.version)
+
+    def _refuse(self, version: str, error: BookworksError) -> None:
+        transient = isinstance(error, TransientError)
+        wait_s = self._settings.bundle_poll_seconds if transient else _REFUSED_AGAIN_S
+        self._refusal = Refusal(version, time.monotonic() + wait_s)
+        if transient:
+            self._say("fetch", f"bundle {version} cannot be fetched for now: {error}")
+            return
+        metrics.BUNDLES_REFUSED.inc()
+        still = self.current.version if self.current else "nothing"
+        logger.error("bundle %s refused, %s keeps serving: %s", version, still, error)
+
+    def _say(self, about: str, message: str | None) -> None:
+        """Log a lasting trouble once, not at every look; None: it is over."""
+        if message is not None and message != self._said.get(about):
+            logger.warning(message)
+        self._said[about] = message
+
+    def _last_champion(self) -> str | None:
+        try:
+            return (self._cache / LAST_CHAMPION).read_text(encoding="utf-8").strip() or None
+        except OSError:
+            return None
+
+    def _keep_note(self, version: str) -> None:
+        """Remember who serves, for a start without MLflow; forget bundles that are long gone."""
+        note = self._cache / LAST_CHAMPION
+        new = note.with_name(f".{LAST_CHAMPION}.{time.time_ns()}")
+        try:
+            new.write_text(version, encoding="utf-8")
+            new.replace(note)
+            folders = [p for p in self._cache.iterdir() if p.is_dir() and not p.name.startswith(".")]
+            by_age = sorted(folders, key=lambda p: p.stat().st_mtime, reverse=True)
+            for folder in [p for p in by_age if p.name != version][_KEPT - 1 :]:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:
+            logger.warning("the bundle cache %s cannot be written: %s", self._cache, error)
+
+
+def _warm_up(served: Served) -> None:
+    """Answer a few made-up requests, so that the first real one is as quick as the others; a fault refuses."""
+    try:
+        for index in range(min(_WARM_UP_CALLS, len(served.bundle))):
+            state = ReaderState(user_id=None, history=[index], weights=[1.0])
+            vector = served.bundle.encode_reader(state)
+            if served.vectors is not None:
+                served.vectors.search(np.ascontiguousarray(vector), 10)
+            served.bundle.recommend(state, 10)
+            served.bundle.recommend(ReaderState(), 10)
+    except TransientError:
+        raise
+    except Exception as error:
+        raise TerminalError(
+            "The bundle loads but does not answer", received=f"{type(error).__name__}: {error}"
+        ) from error

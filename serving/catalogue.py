@@ -1,0 +1,79 @@
+"""What the service says of a work, taken from a loaded bundle once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bookworks.isbn import to_isbn13
+from bookworks.models.bundle import Bundle
+
+_NOT_WORD = re.compile(r"\W+")
+_FIELDS = ("title", "author", "author_id", "series", "publisher", "year", "language", "subjects", "image_url")
+
+
+class Catalogue:
+    """Columns of the bundle's works as lists, index by index."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self.work_ids = bundle.work_ids
+        n = len(bundle)
+        self.columns: dict[str, list[Any]] = {
+            name: bundle.works[name].to_pylist() if name in bundle.works.column_names else [None] * n
+            for name in _FIELDS
+        }
+        self.titles, self.authors = self.columns["title"], self.columns["author"]
+        self.author_keys = [a or b for a, b in zip(self.columns["author_id"], self.authors, strict=True)]
+        self.series = self.columns["series"]
+        self.twin_keys = [_twin_key(t, a) for t, a in zip(self.titles, self.authors, strict=True)]
+        self.indices_of_twin = _grouped(self.twin_keys)
+        self._by_author = _grouped(self.author_keys)
+        self._editions: dict[str, list[str]] = {}
+        for edition_id, work_id in bundle.editions.items():
+            self._editions.setdefault(work_id, []).append(edition_id)
+
+    def index(self, book_id: str) -> int | None:
+        """The index of a work id, edition id or ISBN (10 or 13, with or without dashes)."""
+        for candidate in (book_id, to_isbn13(book_id)):
+            if candidate is None:
+                continue
+            found = self._bundle.index_of.get(candidate)
+            if found is None:
+                found = self._bundle.index_of.get(self._bundle.editions.get(candidate, ""))
+            if found is not None:
+                return found
+        return None
+
+    def work_of(self, book_id: str) -> str | None:
+        """The work id of an edition id or ISBN, or None."""
+        index = self.index(book_id)
+        return None if index is None else self.work_ids[index]
+
+    def book(self, index: int) -> dict[str, Any]:
+        """All that is known of a work, by field name."""
+        fields = {name: column[index] for name, column in self.columns.items()}
+        fields["subjects"] = list(fields["subjects"] or [])
+        fields["title"] = fields["title"] or ""
+        work_id = self.work_ids[index]
+        return {"work_id": work_id, **fields, "editions": sorted(self._editions.get(work_id, []))}
+
+    def same_author(self, index: int) -> list[int]:
+        """Other works of the same author."""
+        author = self.author_keys[index]
+        return [] if author is None else [i for i in self._by_author[author] if i != index]
+
+
+def _twin_key(title: str | None, author: str | None) -> str | None:
+    """Same title and author: most likely the same book, though clustering kept them apart."""
+    if not title or not author:
+        return None
+    return _NOT_WORD.sub(" ", f"{title}|{author}".lower()).strip()
+
+
+def _grouped(keys: list[str | None]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for index, key in enumerate(keys):
+        if key is not None:
+            groups.setdefault(key, []).append(index)
+    return groups

@@ -1,0 +1,206 @@
+"""What the service writes to Kafka: decisions in the background, interactions only as acknowledged.
+
+A decision never holds up an answer: it waits in a bounded queue, and is counted when it is dropped.
+An interaction is accepted only when every in-sync replica has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from bookworks.adapters import kafka
+from bookworks.contracts.records import Decision, Event, Reader, Record
+from bookworks.contracts.topics import DECISIONS, INTERACTIONS, READERS, Topic
+from bookworks.errors import BookworksError, TransientError
+from bookworks.settings import Settings
+from serving import metrics
+
+logger = logging.getLogger("bookworks.serving")
+
+ACKNOWLEDGE_S = 2.0
+_QUEUE = 10_000
+_RETRY_S = 1.0
+_TIMEOUTS_MAX = 3  # in a row; then the producer may be the cause
+_QUICK = {
+    "linger_ms": 0,
+    "max_block_ms": 1000,
+    "request_timeout_ms": 1500,
+    "delivery_timeout_ms": 1900,
+    "reconnect_backoff_max_ms": 500,
+    "bootstrap_timeout_ms": 1500,
+}
+_PATIENT = {
+    "linger_ms": 50,
+    "max_block_ms": 10_000,
+    "request_timeout_ms": 10_000,
+    "delivery_timeout_ms": 60_000,
+    "reconnect_backoff_max_ms": 1000,
+    "bootstrap_timeout_ms": 5000,
+}
+
+
+def encoded(record: Record) -> bytes:
+    """A record as it travels: JSON without empty fields."""
+    return record.model_dump_json(exclude_none=True).encode()
+
+
+class Background:
+    """Sends decisions from a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._waiting: queue.Queue[Decision | None] = queue.Queue(_QUEUE)
+        self._broken = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
+
+    def start(self) -> None:
+        """Begin sending."""
+        self._thread.start()
+
+    def put(self, decision: Decision) -> None:
+        """Take a decision; never waits, never fails."""
+        try:
+            self._waiting.put_nowait(decision)
+        except queue.Full:
+            metrics.DECISIONS_DROPPED.inc()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Send what waits, for at most `timeout_s`."""
+        try:
+            self._waiting.put(None, timeout=1.0)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        producer: KafkaProducer | None = None
+        while (decision := self._waiting.get()) is not None:
+            if producer is not None and self._broken.is_set():
+                _close(producer)
+                producer = None
+            while producer is None:
+                self._broken.clear()
+                producer = self._connect()
+            self._send(producer, decision)
+        if producer is not None:
+            producer.close(timeout=3)
+
+    def _connect(self) -> KafkaProducer | None:
+        try:
+            return kafka.producer(self._settings, **_PATIENT)
+        except BookworksError as error:
+            logger.warning("decisions wait: %s", error.what)
+            time.sleep(_RETRY_S)
+            return None
+
+    def _send(self, producer: KafkaProducer, decision: Decision) -> None:
+        try:
+            future = producer.send(DECISIONS.name, key=decision.user_id.encode(), value=encoded(decision))
+            future.add_errback(self._dropped)
+        except KafkaError as error:
+            self._dropped(error)
+
+    def _dropped(self, error: BaseException) -> None:
+        metrics.DECISIONS_DROPPED.inc()
+        logger.warning("a decision was dropped: %s", type(error).__name__)
+        if is_fatal(error):
+            self._broken.set()
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether a producer may never send again after this: closed, fenced, its sequence or epoch lost, not allowed."""
+    return not getattr(error, "retriable", False)
+
+
+def _close(producer: KafkaProducer) -> None:
+    """End a producer that failed, without waiting for it; others may still send with it."""
+    threading.Thread(target=producer.close, kwargs={"timeout": ACKNOWLEDGE_S}, name="closing", daemon=True).start()
+
+
+class Acknowledged:
+    """Sends records and waits until Kafka has them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._producer: KafkaProducer | None = None
+        self._retry_at, self._timeouts = 0.0, 0
+
+    def warm_up(self) -> None:
+        """Connect ahead of the first request; that Kafka is away is no error yet."""
+        try:
+            producer = self._connected()
+            producer.partitions_for(INTERACTIONS.name)
+        except (BookworksError, KafkaError) as error:
+            logger.warning("interactions are refused for now: %s", error)
+
+    def interactions(self, events: Sequence[Event]) -> None:
+        """Store interactions, all of them.
+
+        Raises:
+            TransientError: not all were acknowledged within two seconds. Some may be stored: the caller
+                repeats all with the same event ids, and each counts once.
+        """
+        self._send(INTERACTIONS, [(event.user_id, event) for event in events])
+
+    def reader(self, reader: Reader) -> None:
+        """Store what a new reader said of itself.
+
+        Raises:
+            TransientError: not acknowledged within two seconds.
+        """
+        self._send(READERS, [(reader.user_id, reader)])
+
+    def _send(self, topic: Topic, records: Sequence[tuple[str, Record]]) -> None:
+        deadline = time.monotonic() + ACKNOWLEDGE_S
+        producer = self._connected()
+        try:
+            pending = [producer.send(topic.name, key=key.encode(), value=encoded(record)) for key, record in records]
+            for future in pending:
+                future.get(timeout=max(0.0, deadline - time.monotonic()))
+        except KafkaError as error:
+            self._failed(producer, error)
+            raise _unstored(error) from error
+        self._timeouts = 0
+
+    def _failed(self, producer: KafkaProducer, error: KafkaError) -> None:
+        """Give up a producer that will not send again; the next record is sent with a new one."""
+        with self._lock:
+            self._timeouts += 1
+            if self._producer is not producer or not (is_fatal(error) or self._timeouts >= _TIMEOUTS_MAX):
+                return
+            self._producer, self._timeouts = None, 0
+        logger.warning("the producer of interactions is made anew after %s", type(error).__name__)
+        _close(producer)
+
+    def _connected(self) -> KafkaProducer:
+        """The producer; made at the first use, and tried again at most once a second."""
+        with self._lock:
+            if self._producer is None:
+                if time.monotonic() < self._retry_at:
+                    raise _unstored(TimeoutError("tried a moment ago"))
+                try:
+                    self._producer = kafka.producer(self._settings, **_QUICK)
+                except BookworksError as error:
+                    self._retry_at = time.monotonic() + _RETRY_S
+                    raise _unstored(error) from error
+            return self._producer
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._producer is not None:
+            self._producer.close(timeout=2)
+
+
+def _unstored(error: Exception) -> TransientError:
+    return TransientError(
+        "The stream did not confirm in time; send the same again, with the same event_id",
+        received=f"{type(error).__name__}: {error}",
+    )

@@ -1,0 +1,174 @@
+"""Signing up, with tastes asked at the door, and logging in."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from bookworks import clock
+from bookworks.contracts.online import LOGIN_WINDOW_S
+from bookworks.contracts.records import Event, Reader
+from bookworks.countries import country_code
+from bookworks.errors import TransientError
+from serving import auth, schemas
+from serving.lane import Lane
+from serving.pipeline import HISTORY
+from serving.platform import Platform
+from serving.problems import RETRY_AFTER_S, Problem
+from serving.routes import SOURCE, new_id, platform_of, problems
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+SURFACE = "signup"
+_LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long, and only two are made at once
+
+
+@router.post(
+    "/signup",
+    status_code=201,
+    response_model=schemas.SignupResponse,
+    responses=problems(400, 409, 413, 422, 503),
+    summary="A new reader",
+)
+async def signup(body: schemas.SignupRequest, request: Request) -> Any:
+    """Make an account, with what the reader likes, and give a token. The loved books count as read."""
+    platform = platform_of(request)
+    return await _LANE.run(lambda: sign_up(platform, body))
+
+
+def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
+    """The new reader: first into the stream, then into the accounts, so that no account lacks its record.
+
+    When the account then cannot be made, a record stays of a reader who never comes, which harms nothing.
+
+    Raises:
+        Problem: 409, the name is taken; 503, Kafka did not confirm, and there is no account.
+        TransientError: Postgres does not answer.
+    """
+    if platform.accounts.by_name(body.username) is not None:
+        raise _taken(body.username)
+    user_id = f"u-{new_id()}"
+    country = country_code(body.country)
+    tastes = [*body.tastes.authors, *body.tastes.subjects]
+    birth_year = body.birth_year or (clock.now().year - body.age if body.age is not None else None)
+    kept = platform.passwords.hash(body.password)
+    loved, unknown = _loved(platform, user_id, body.tastes.books)
+    _tell_stream(platform, user_id, country, birth_year, loved)
+    if not platform.accounts.add(user_id, body.username, kept, country, birth_year, tastes):
+        raise _taken(body.username)
+    profile = {"country": country, "birth_year": birth_year, "tastes": tastes}
+    fallbacks = _tell_history(platform, user_id, profile, loved)
+    token, life = auth.issue(platform.settings, user_id)
+    return {
+        "user_id": user_id,
+        "access_token": token,
+        "expires_in": life,
+        "unknown_books": unknown,
+        "fallbacks": fallbacks,
+    }
+
+
+def _taken(username: str) -> Problem:
+    return Problem(
+        409, "The name is taken", field="body.username", received=username, todo="choose another, or log in."
+    )
+
+
+def _loved(platform: Platform, user_id: str, books: list[str]) -> tuple[list[Event], list[str]]:
+    """An event for each loved book that the catalogue has, and the books that it has not."""
+    served = platform.bundles.current
+    if served is None:
+        return [], list(books)
+    found = {book: served.catalogue.work_of(book) for book in books}
+    now = clock.now()
+    events = [
+        Event(
+            source=SOURCE,
+            received_at=now,
+            occurred_at=now,
+            event_id=new_id(),
+            kind="shelve",
+            user_id=user_id,
+            work_id=work_id,
+            surface=SURFACE,
+        )
+        for work_id in dict.fromkeys(work for work in found.values() if work is not None)
+    ]
+    return events, [book for book, work_id in found.items() if work_id is None]
+
+
+def _tell_stream(
+    platform: Platform, user_id: str, country: str | None, birth_year: int | None, loved: list[Event]
+) -> None:
+    now = clock.now()
+    age = now.year - birth_year if birth_year is not None else None
+    try:
+        platform.stream.reader(Reader(source=SOURCE, received_at=now, user_id=user_id, country=country, age=age))
+        if loved:
+            platform.stream.interactions(loved)
+    except TransientError as error:
+        raise Problem(
+            503,
+            "The stream did not confirm in time; no account was made",
+            todo="sign up again shortly.",
+            headers={"Retry-After": str(RETRY_AFTER_S)},
+        ) from error
+
+
+def _tell_history(platform: Platform, user_id: str, profile: dict[str, Any], loved: list[Event]) -> list[str]:
+    """Tell the online history, which the stream's consumer writes again later; returns what was away."""
+    try:
+        platform.history.save_profile(user_id, profile)
+        platform.history.remember(loved, lambda _: None)
+    except TransientError:
+        return [HISTORY]
+    return []
+
+
+@router.post(
+    "/login",
+    response_model=schemas.TokenResponse,
+    responses=problems(400, 401, 413, 422, 429, 503),
+    summary="A token for a reader",
+)
+async def login(body: schemas.LoginRequest, request: Request) -> Any:
+    """Give a token for name and password."""
+    platform, address = platform_of(request), request.client.host if request.client else ""
+    return await _LANE.run(lambda: log_in(platform, body, address))
+
+
+def log_in(platform: Platform, body: schemas.LoginRequest, address: str) -> dict[str, Any]:
+    """A token; an attempt counts before the password is looked at, and a success begins the count anew.
+
+    Raises:
+        Problem: 401, name or password is wrong; 429, too many of these in a minute.
+        TransientError: Postgres does not answer.
+    """
+    account = platform.accounts.by_name(body.username)
+    who = hashlib.sha256(f"{body.username}\n{address}".encode()).hexdigest()
+    _count(platform, who)
+    if not platform.passwords.verify(account.password_hash if account else None, body.password) or account is None:
+        raise Problem(401, "Name or password is wrong", headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})
+    with suppress(TransientError):
+        platform.history.forget_logins(who)
+    token, life = auth.issue(platform.settings, account.user_id)
+    return {"user_id": account.user_id, "access_token": token, "expires_in": life}
+
+
+def _count(platform: Platform, who: str) -> None:
+    """Count an attempt; without Redis there is no limit."""
+    limit = platform.settings.login_attempts_per_minute
+    try:
+        attempts = platform.history.count_login(who)
+    except TransientError:
+        return
+    if attempts > limit:
+        raise Problem(
+            429,
+            "Too many failed log-ins",
+            allowed=f"{limit} a minute",
+            todo="wait a minute.",
+            headers={"Retry-After": str(LOGIN_WINDOW_S)},
+        )

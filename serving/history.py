@@ -1,0 +1,69 @@
+"""What the service keeps in Redis: readers' recent history, and how often somebody tried to log in.
+
+Without Redis every reader is unknown, and the answer says so; attempts are then not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bookworks.adapters import redis
+from bookworks.adapters.redis import OnlineReader
+from bookworks.contracts.records import Event
+from bookworks.settings import Settings
+from serving.breaker import Breaker
+
+_TIMEOUT_S = 0.25
+
+
+class History:
+    """Reads and writes `bookworks.contracts.online`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = redis.connect(settings, timeout_s=_TIMEOUT_S, patient=False)
+        self._breaker = Breaker("Redis")
+
+    def read(self, user_id: str) -> OnlineReader:
+        """What is known of a reader.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        return self._breaker.call(lambda: redis.read_reader(self._client, user_id))
+
+    def remember(self, events: Sequence[Event], work_of: Callable[[str], str | None]) -> None:
+        """Put events into their readers' history at once; the stream's consumer writes the same again later.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        self._breaker.call(lambda: redis.remember(self._client, events, work_of))
+
+    def save_profile(self, user_id: str, profile: Mapping[str, Any]) -> None:
+        """Keep what a reader said of itself.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        self._breaker.call(lambda: redis.save_profile(self._client, user_id, profile))
+
+    def count_login(self, who: str) -> int:
+        """Count an attempt to log in; returns how many there were in the running minute.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        return self._breaker.call(lambda: redis.count_login(self._client, who))
+
+    def forget_logins(self, who: str) -> None:
+        """Begin the count anew.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        self._breaker.call(lambda: redis.forget_logins(self._client, who))
+
+    def close(self) -> None:
+        """End the connections."""
+        self._client.close()

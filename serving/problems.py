@@ -1,0 +1,133 @@
+"""Errors as `application/problem+json` (RFC 9457): what was wrong, in which field, what was received and is allowed."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from bookworks.errors import BookworksError, TransientError
+
+logger = logging.getLogger("bookworks.serving")
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+_SHOWN = 200
+
+
+class ProblemModel(BaseModel):
+    """The body of every error."""
+
+    type: str = Field("about:blank", description="Kind of problem.")
+    title: str = Field(description="The HTTP status in words.")
+    status: int
+    detail: str = Field(description="What was wrong.")
+    field: str | None = Field(None, description="The field of the request that was wrong, for example `body.n`.")
+    received: str | None = Field(None, description="What came, shortened.")
+    allowed: str | None = Field(None, description="What would have been accepted.")
+    todo: str | None = Field(None, description="What to do next.")
+
+
+class Problem(Exception):
+    """Raised by a route; becomes the answer."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        field: str | None = None,
+        received: object = None,
+        allowed: str | None = None,
+        todo: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.headers = status, headers or {}
+        self.members = {"detail": detail, "field": field, "allowed": allowed, "todo": todo}
+        self.members["received"] = None if received is None else str(received)[:_SHOWN]
+
+    def response(self) -> Response:
+        """The HTTP answer."""
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            **{name: _encodable(value) for name, value in self.members.items() if value is not None},
+        }
+        return Response(orjson.dumps(body), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def _encodable(text: str) -> str:
+    """The text with halves of characters (surrogates), which JSON may escape but UTF-8 does not have, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def unavailable(error: BookworksError) -> Problem:
+    """503 with Retry-After for a part that does not answer. Only our own words: what came may name servers."""
+    return Problem(503, error.what, todo="try again shortly.", headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    first = error.errors()[0]
+    context = {name: value for name, value in first.get("ctx", {}).items() if name != "error"}
+    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
+    if first["type"] == "json_invalid":
+        return Problem(400, "The body is no valid JSON", field="body", received=context.get("error"))
+    allowed = ", ".join(f"{name} {value}" for name, value in context.items()) or None
+    secret = any(part in {"password"} for part in first["loc"])
+    received = "(not shown)" if secret or first["type"] == "missing" else _short(first.get("input"))
+    return Problem(
+        422,
+        first["msg"] + more,
+        field=".".join(str(part) for part in first["loc"]),
+        received=None if first["type"] == "missing" else received,
+        allowed=allowed,
+    )
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return f"an object with {', '.join(map(str, list(value)[:10])) or 'no fields'}"
+    return repr(value)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+
+    @app.exception_handler(Problem)
+    async def of_problem(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def of_validation(_: Request, error: RequestValidationError) -> Response:
+        return _of_validation(error).response()
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> Response:
+        received = f"{request.method} {request.url.path}" if error.status_code in {404, 405} else None
+        todo = "see /docs for the endpoints." if received else None
+        headers = dict(error.headers or {})
+        return Problem(error.status_code, str(error.detail), received=received, todo=todo, headers=headers).response()
+
+    @app.exception_handler(BookworksError)
+    async def of_bookworks(_: Request, error: BookworksError) -> Response:
+        if isinstance(error, TransientError):
+            return unavailable(error).response()
+        return of_fault(error)
+
+    @app.exception_handler(Exception)
+    async def of_anything(_: Request, error: Exception) -> Response:
+        return of_fault(error)
+
+
+def of_fault(error: Exception) -> Response:
+    """500: our fault. The cause goes to the log, not to the caller."""
+    logger.error("a request failed: %s: %s", type(error).__name__, error, exc_info=error)
+    return Problem(500, "The service failed on this request", todo="report it with the time of the request.").response()

@@ -1,0 +1,386 @@
+"""The endpoints: each checks who calls, asks the steps, and answers. What they mean is in `docs/users/service.md`."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any
+
+import uuid_utils
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+
+from bookworks import clock
+from bookworks.adapters.redis import OnlineReader
+from bookworks.contracts.records import Decision, DecisionItem, Event
+from bookworks.errors import TransientError
+from serving import metrics, pipeline, schemas
+from serving.auth import Caller, CallerDep
+from serving.bundles import Served
+from serving.lane import Lane
+from serving.pipeline import HISTORY, Trace
+from serving.platform import Platform
+from serving.problems import MEDIA_TYPE, Problem, unavailable
+
+router = APIRouter()
+SOURCE = "service"
+_FUTURE = timedelta(minutes=5)
+_HISTORY_SHOWN = 50
+_LANE = Lane("interactions", threads=8, waiting_max=64)  # they wait for Kafka
+
+BookId = Annotated[schemas.CleanId, Path(description="Work id, edition id, ISBN-10 or ISBN-13.", examples=["w001"])]
+UserId = Annotated[schemas.CleanId, Path(description="The reader.")]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for the OpenAPI page."""
+    words = {
+        400: "The body is no JSON.",
+        401: "No token or key, or a wrong or expired one.",
+        403: "A reader asked for another.",
+        404: "There is no such thing.",
+        409: "The name is taken.",
+        413: "The body is larger than 1 MiB.",
+        422: "A field is missing or wrong; the answer names it.",
+        429: "Too many failed log-ins; see Retry-After.",
+        503: "A part that is needed is away; see Retry-After.",
+    }
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemModel"}}}
+    return {status: {"description": words[status], "content": content} for status in statuses}
+
+
+def platform_of(request: Request) -> Platform:
+    """The worker's platform."""
+    platform: Platform = request.app.state.platform
+    return platform
+
+
+def served_of(request: Request) -> Served:
+    """The bundle that serves now.
+
+    Raises:
+        Problem: 503 while there is none.
+    """
+    served = platform_of(request).bundles.current
+    if served is None:
+        raise Problem(
+            503,
+            "No bundle is loaded yet",
+            todo="promote one (the DAG train_and_promote, or `bookworks models promote`); it is then loaded by itself.",
+            headers={"Retry-After": "5"},
+        )
+    return served
+
+
+def new_id() -> str:
+    """A UUIDv7."""
+    return str(uuid_utils.uuid7())
+
+
+def _online(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
+    try:
+        return platform.history.read(user_id)
+    except TransientError:
+        trace.without(HISTORY)
+        return OnlineReader()
+
+
+@router.post(
+    "/recommend",
+    response_model=schemas.RecommendResponse,
+    responses=problems(400, 401, 403, 413, 422, 503),
+    tags=["books"],
+    summary="Books for a reader",
+)
+def recommend(body: schemas.RecommendRequest, caller: CallerDep, request: Request) -> Any:
+    """Books for a reader; a new reader and an empty history get an answer too.
+
+    The answer's `decision_id` belongs into the interactions that follow from it.
+    """
+    started = time.perf_counter()
+    user_id = caller.reader(body.user_id, "body.user_id")
+    served, platform, trace = served_of(request), platform_of(request), Trace()
+    online = _online(platform, user_id, trace)
+    items, tier = pipeline.recommend(served, user_id, online, body.n, body.exclude, trace)
+    answer = {
+        "decision_id": new_id(),
+        "user_id": user_id,
+        "bundle_version": served.version,
+        "tier": tier,
+        "fallbacks": trace.fallbacks,
+        "items": [_recommended(served, position, item) for position, item in enumerate(items)],
+    }
+    _count(tier, trace)
+    platform.decisions.put(_decision(answer, body.surface, (time.perf_counter() - started) * 1000))
+    return answer
+
+
+def _count(tier: str | None, trace: Trace) -> None:
+    if tier is not None:
+        metrics.TIERS.labels(tier).inc()
+    for part in trace.fallbacks:
+        metrics.FALLBACKS.labels(part).inc()
+
+
+def _recommended(served: Served, position: int, item: pipeline.Item) -> dict[str, Any]:
+    columns = served.catalogue.columns
+    return {
+        "position": position,
+        "work_id": served.catalogue.work_ids[item.index],
+        "title": columns["title"][item.index] or "",
+        "author": columns["author"][item.index],
+        "year": columns["year"][item.index],
+        "image_url": columns["image_url"][item.index],
+        "score": round(item.score, 6),
+        "reasons": item.reasons,
+        "sources": {name: round(value, 6) for name, value in item.sources.items()},
+    }
+
+
+def _decision(answer: dict[str, Any], surface: str, latency_ms: float) -> Decision:
+    now = clock.now()
+    return Decision(
+        source=SOURCE,
+        received_at=now,
+        occurred_at=now,
+        surface=surface,
+        latency_ms=round(latency_ms, 3),
+        n=len(answer["items"]),
+        items=[
+            DecisionItem(
+                work_id=item["work_id"], position=item["position"], score=item["score"], sources=item["sources"]
+            )
+            for item in answer["items"]
+        ],
+        **{name: answer[name] for name in ("decision_id", "user_id", "bundle_version", "tier", "fallbacks")},
+    )
+
+
+def _index_of(served: Served, work_id: str) -> int:
+    index = served.catalogue.index(work_id)
+    if index is None:
+        raise Problem(
+            404,
+            "There is no such book in the catalogue",
+            field="path.work_id",
+            received=work_id,
+            allowed="a work id, an edition id, an ISBN-10 or an ISBN-13",
+        )
+    return index
+
+
+@router.get(
+    "/books/{work_id}",
+    response_model=schemas.Book,
+    responses=problems(404, 422, 503),
+    tags=["books"],
+    summary="One book",
+)
+def book(work_id: BookId, request: Request) -> Any:
+    """One work with its editions, by work id, edition id or ISBN. Needs no token."""
+    served = served_of(request)
+    return {**served.catalogue.book(_index_of(served, work_id)), "bundle_version": served.version}
+
+
+@router.get(
+    "/books/{work_id}/similar",
+    response_model=schemas.SimilarResponse,
+    responses=problems(404, 422, 503),
+    tags=["books"],
+    summary="Books like this one",
+)
+def similar(
+    work_id: BookId,
+    request: Request,
+    n: Annotated[int, Query(ge=1, le=schemas.N_MAX, description="How many books.")] = schemas.N_DEFAULT,
+) -> Any:
+    """Neighbours of a work: read by the same readers, near in vectors, by the same author. Needs no token."""
+    served, trace = served_of(request), Trace()
+    index = _index_of(served, work_id)
+    items = pipeline.similar(served, index, n, trace)
+    _count(None, trace)
+    catalogue = served.catalogue
+    return {
+        "work_id": catalogue.work_ids[index],
+        "bundle_version": served.version,
+        "fallbacks": trace.fallbacks,
+        "items": [
+            {
+                "work_id": catalogue.work_ids[item.index],
+                "title": catalogue.titles[item.index] or "",
+                "author": catalogue.authors[item.index],
+                "score": round(item.score, 6),
+                "reasons": item.reasons,
+            }
+            for item in items
+        ],
+    }
+
+
+@router.post(
+    "/interactions",
+    response_model=schemas.InteractionsResponse,
+    responses=problems(400, 401, 403, 413, 422, 503),
+    tags=["readers"],
+    summary="What readers did",
+)
+async def interactions(body: schemas.InteractionsRequest, caller: CallerDep, request: Request) -> Any:
+    """Store up to 1,000 interactions; answered only when Kafka has them all (at most 2 s, else 503).
+
+    Repeat with the same `event_id`: each counts once. The reader's next answer knows of them.
+    """
+    events = _events(body.events, caller)
+    platform = platform_of(request)
+    if _LANE.full:
+        metrics.INTERACTIONS.labels("refused").inc(len(events))
+    fallbacks = await _LANE.run(lambda: store(platform, events))
+    return {"accepted": len(events), "event_ids": [event.event_id for event in events], "fallbacks": fallbacks}
+
+
+def store(platform: Platform, events: Sequence[Event]) -> list[str]:
+    """Events into Kafka, then into the readers' history; returns the parts that were away.
+
+    Raises:
+        Problem: 503 when Kafka did not acknowledge them all.
+    """
+    try:
+        platform.stream.interactions(events)
+    except TransientError as error:
+        metrics.INTERACTIONS.labels("refused").inc(len(events))
+        raise unavailable(error) from error
+    metrics.INTERACTIONS.labels("stored").inc(len(events))
+    try:
+        platform.history.remember(events, _work_of(platform))
+    except TransientError:
+        metrics.FALLBACKS.labels(HISTORY).inc()
+        return [HISTORY]
+    return []
+
+
+def _work_of(platform: Platform) -> Any:
+    served = platform.bundles.current
+    return served.catalogue.work_of if served is not None else lambda _: None
+
+
+def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event]:
+    now = clock.now()
+    events: list[Event] = []
+    by_id: dict[tuple[str, uuid.UUID], Event] = {}  # an id is its reader's own
+    for position, one in enumerate(posted):
+        field = f"body.events.{position}"
+        user_id = caller.reader(one.user_id, f"{field}.user_id")
+        if one.occurred_at is not None and one.occurred_at > now + _FUTURE:
+            raise Problem(
+                422,
+                "That is yet to happen",
+                field=f"{field}.occurred_at",
+                received=one.occurred_at,
+                allowed="until now",
+            )
+        fields = one.model_dump(exclude={"event_id", "user_id", "occurred_at"}, exclude_none=True)
+        event = Event(
+            source=SOURCE,
+            received_at=now,
+            event_id=one.event_id or new_id(),
+            user_id=user_id,
+            occurred_at=one.occurred_at or now,
+            **fields,
+        )
+        if by_id.setdefault((user_id, event.event_id), event) != event:
+            raise Problem(
+                422,
+                "Two different events have the same event_id",
+                field=f"{field}.event_id",
+                received=event.event_id,
+                allowed="an id of its own for each event",
+            )
+        events.append(event)
+    return events
+
+
+@router.get(
+    "/users/{user_id}",
+    response_model=schemas.UserResponse,
+    responses=problems(401, 403, 404, 422),
+    tags=["readers"],
+    summary="What is known of a reader",
+)
+def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
+    """Profile and recent history; a reader sees only its own."""
+    caller.reader(user_id, "path.user_id")
+    platform, trace = platform_of(request), Trace()
+    online = _online(platform, user_id, trace)
+    account = None
+    try:
+        account = platform.accounts.by_id(user_id)
+    except TransientError:
+        trace.without("accounts")
+    served = platform.bundles.current
+    trained = served is not None and user_id in served.bundle.users
+    if account is None and online == OnlineReader() and not trained and not trace.fallbacks:
+        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
+    _count(None, trace)
+    profile = online.profile
+    return {
+        "user_id": user_id,
+        "username": account.username if account else None,
+        "created_at": account.created_at if account else None,
+        "country": profile.get("country") or (account.country if account else None),
+        "tastes": pipeline.flat_tastes(profile.get("tastes")) or (account.tastes if account else []),
+        "seen": len(online.seen),
+        "dismissed": len(online.dismissed),
+        "fallbacks": trace.fallbacks,
+        **_as_served(served, user_id, online),
+    }
+
+
+def _as_served(served: Served | None, user_id: str, online: OnlineReader) -> dict[str, Any]:
+    if served is None:
+        history = [{"work_id": book, "title": None, "weight": online.weights.get(book, 1.0)} for book in online.history]
+        return {"age_bin": online.profile.get("age_bin"), "tier": None, "history": history[:_HISTORY_SHOWN]}
+    known = pipeline.history_step(served, user_id, online).state
+    latest = list(zip(known.history, known.weights, strict=True))[::-1][:_HISTORY_SHOWN]
+    catalogue = served.catalogue
+    return {
+        "age_bin": known.age_bin,
+        "tier": served.bundle.tier_of(known),
+        "history": [
+            {"work_id": catalogue.work_ids[i], "title": catalogue.titles[i], "weight": weight} for i, weight in latest
+        ],
+    }
+
+
+@router.get("/healthz", response_model=schemas.Health, tags=["probes"], summary="Does the process live?")
+async def healthz() -> Any:
+    """200 while the process lives."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz",
+    response_model=schemas.Ready,
+    responses=problems(503),
+    tags=["probes"],
+    summary="Can it recommend?",
+)
+async def readyz(request: Request) -> Any:
+    """200 once a bundle is loaded, else 503."""
+    served = served_of(request)
+    return {"status": "ready", "bundle_version": served.version, "vector_index": served.vectors is not None}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format."}},
+    tags=["probes"],
+    summary="Prometheus metrics",
+)
+def metrics_page() -> Response:
+    """BentoML's metrics and ours, of all workers."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    client = BentoMLContainer.metrics_client.get()
+    return Response(client.generate_latest(), media_type=client.CONTENT_TYPE_LATEST)

@@ -1,0 +1,262 @@
+"""Requests and answers of the service, typed; the OpenAPI page is made from them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from bookworks.contracts.records import EventKind, Id, Utc
+
+N_DEFAULT, N_MAX = 10, 100
+EVENTS_MAX = 1000
+EXCLUDE_MAX = 1000
+OLDEST_BIRTH_YEAR = 1900
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+CleanId = Annotated[Id, AfterValidator(_printable)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
+]
+
+
+def _fold(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+Username = Annotated[str, BeforeValidator(_fold), StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@+-]{2,63}$")]
+
+
+class Request(BaseModel):
+    """Unknown fields are refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RecommendRequest(Request):
+    """Whom to recommend books to, and how many."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"user_id": "r001", "n": 5, "surface": "home"}]}
+    )
+
+    user_id: CleanId | None = Field(
+        None, description="The reader. Needed with X-API-Key; with a reader's token it may be left out."
+    )
+    n: int = Field(N_DEFAULT, ge=1, le=N_MAX, description="How many books.")
+    surface: CleanId = Field("home", description="Where the books are shown; kept with the decision.")
+    exclude: list[CleanId] = Field(
+        [], max_length=EXCLUDE_MAX, description="Works, editions or ISBNs not to recommend this time."
+    )
+
+
+class RecommendedBook(BaseModel):
+    """One book of the slate."""
+
+    position: int = Field(description="From 0.")
+    work_id: str
+    title: str
+    author: str | None
+    year: int | None = None
+    image_url: str | None = None
+    score: float
+    reasons: list[str] = Field(description="The sources that spoke for it, the strongest first.")
+    sources: dict[str, float] = Field(description="What each source added to the score.")
+
+
+class RecommendResponse(BaseModel):
+    """A slate, and how it came about."""
+
+    decision_id: uuid.UUID = Field(description="Send it back with the interactions that follow.")
+    user_id: str
+    bundle_version: str
+    tier: str = Field(description="What was known of the reader: warm, session, tastes or cold.")
+    fallbacks: list[str] = Field(description="Parts that were away; the answer was made without them.")
+    items: list[RecommendedBook]
+
+
+class Book(BaseModel):
+    """One work."""
+
+    work_id: str
+    title: str
+    author: str | None
+    author_id: str | None = None
+    series: str | None = None
+    publisher: str | None = None
+    year: int | None = None
+    language: str | None = None
+    subjects: list[str] = []
+    image_url: str | None = None
+    editions: list[str] = Field([], description="Edition ids and ISBN-13s of this work.")
+    bundle_version: str
+
+
+class SimilarBook(BaseModel):
+    """One neighbour of a work."""
+
+    work_id: str
+    title: str
+    author: str | None
+    score: float
+    reasons: list[str]
+
+
+class SimilarResponse(BaseModel):
+    """Neighbours of a work, the nearest first."""
+
+    work_id: str
+    bundle_version: str
+    fallbacks: list[str]
+    items: list[SimilarBook]
+
+
+class Interaction(Request):
+    """One thing that a reader did with a book."""
+
+    event_id: uuid.UUID | None = Field(None, description="Makes a repeat harmless; left out, the service gives one.")
+    kind: EventKind
+    user_id: CleanId | None = Field(None, description="As in /recommend.")
+    work_id: CleanId | None = None
+    edition_id: CleanId | None = Field(None, description="Edition id or ISBN.")
+    value: float | None = Field(None, ge=0, le=10, description="A rating, 0 to 10; 0 means read, not rated.")
+    occurred_at: Utc | None = Field(None, description="With a time zone; left out, now.")
+    session_id: CleanId | None = None
+    surface: CleanId | None = None
+    decision_id: uuid.UUID | None = Field(None, description="Of the slate that showed the book.")
+    position: int | None = Field(None, ge=0, le=10_000, description="In that slate.")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.work_id is None and self.edition_id is None:
+            raise ValueError("work_id or edition_id is needed")
+        if (self.value is not None) != (self.kind == "rating"):
+            raise ValueError("a rating needs a value, and nothing else has one")
+        return self
+
+
+class InteractionsRequest(Request):
+    """Up to 1,000 interactions, stored all or none."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"events": [{"kind": "click", "work_id": "w001"}]}]}
+    )
+
+    events: list[Interaction] = Field(min_length=1, max_length=EVENTS_MAX)
+
+
+class InteractionsResponse(BaseModel):
+    """Stored: Kafka has acknowledged every one."""
+
+    accepted: int
+    event_ids: list[uuid.UUID]
+    fallbacks: list[str] = Field(description="`history`: stored, but the next answer may not know of it yet.")
+
+
+class Tastes(Request):
+    """What a new reader likes, asked at the door."""
+
+    authors: list[Name] = Field([], max_length=50)
+    subjects: list[Name] = Field([], max_length=50)
+    books: list[CleanId] = Field([], max_length=50, description="Loved books: work ids, edition ids or ISBNs.")
+
+
+class SignupRequest(Request):
+    """A new reader."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "username": "ada",
+                    "password": "a long pass phrase",
+                    "country": "germany",
+                    "birth_year": 1990,
+                    "tastes": {"authors": ["Ursula K. Le Guin"], "subjects": ["science fiction"], "books": []},
+                }
+            ]
+        },
+    )
+
+    username: Username = Field(description="3 to 64 of a-z 0-9 . _ @ + -; upper case is folded.")
+    password: str = Field(min_length=10, max_length=200, description="At least 10 characters.")
+    country: Name | None = Field(None, description="In words or as ISO 3166-1 code; an unknown one is left out.")
+    birth_year: int | None = Field(None, ge=OLDEST_BIRTH_YEAR, le=2100)
+    age: int | None = Field(None, ge=3, le=125, description="Instead of birth_year.")
+    tastes: Tastes = Tastes()
+
+    @model_validator(mode="after")
+    def _one_age(self) -> Self:
+        if self.birth_year is not None and self.age is not None:
+            raise ValueError("birth_year or age, not both")
+        return self
+
+
+class LoginRequest(Request):
+    """Who is at the door."""
+
+    username: Username
+    password: str = Field(min_length=1, max_length=200)
+
+
+class TokenResponse(BaseModel):
+    """A reader's token: send it as `Authorization: Bearer …`."""
+
+    user_id: str
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the word of RFC 6750, no secret
+    expires_in: int = Field(description="Seconds.")
+
+
+class SignupResponse(TokenResponse):
+    """The new reader's token."""
+
+    unknown_books: list[str] = Field(description="Loved books that the catalogue does not have.")
+    fallbacks: list[str] = Field(description="Parts that were away: `history`.")
+
+
+class HistoryItem(BaseModel):
+    """One book of a reader's recent history."""
+
+    work_id: str
+    title: str | None
+    weight: float
+
+
+class UserResponse(BaseModel):
+    """What the service knows of a reader."""
+
+    user_id: str
+    username: str | None = None
+    created_at: datetime | None = None
+    country: str | None = None
+    age_bin: str | None = None
+    tastes: list[str] = []
+    history: list[HistoryItem] = Field(description="The latest first, at most 50.")
+    seen: int = Field(description="Works read or owned.")
+    dismissed: int
+    tier: str | None = Field(description="The tier that would answer now; empty while no bundle is loaded.")
+    fallbacks: list[str] = Field(description="Parts that were away: `history`, `accounts`.")
+
+
+class Health(BaseModel):
+    """Whether the process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """Whether the service can recommend."""
+
+    status: Literal["ready"] = "ready"
+    bundle_version: str
+    vector_index: bool = Field(description="Whether the vector collection of this bundle is open.")

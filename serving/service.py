@@ -1,0 +1,65 @@
+"""The BentoML service: loads in `__init__`, mounts the app. Started by `python -m serving.run`.
+
+BentoML imports this module in its supervisor and in each worker; only a worker makes an instance, so
+what is heavy is imported there.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import bentoml
+
+from bookworks.settings import get_settings
+from serving.middleware import BodyLimit, BoundedMetrics, ProbesFirst
+
+REQUEST_TIMEOUT_S = 30
+_QUIET = ("kafka", "httpx", "httpcore", "psycopg", "psycopg.pool", "botocore")
+
+
+class Entry:
+    """The ASGI app of this worker, once the service has made it."""
+
+    app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass the request on."""
+        await self.app(scope, receive, send)
+
+
+entry = Entry()
+
+
+@bentoml.asgi_app(entry, path="/")
+@bentoml.service(
+    name="bookworks",
+    workers=get_settings().service_workers,
+    traffic={"timeout": REQUEST_TIMEOUT_S},
+    metrics={"enabled": False},  # BoundedMetrics instead
+    logging={"access": {"enabled": False}},
+)
+class BookworksService:
+    """Recommended books for readers."""
+
+    def __init__(self) -> None:
+        from serving.app import make_app
+        from serving.platform import Platform
+
+        settings = get_settings()
+        logging.getLogger("bookworks").setLevel(settings.log_level)
+        for name in _QUIET:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self.platform = Platform(settings)
+        self.platform.start()
+        entry.app = make_app(self.platform)
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Send what waits, end the connections."""
+        self.platform.close()
+
+
+BookworksService.add_asgi_middleware(BoundedMetrics)
+BookworksService.add_asgi_middleware(BodyLimit)
+BookworksService.add_asgi_middleware(ProbesFirst, probes=entry)

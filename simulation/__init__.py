@@ -1,0 +1,1 @@
+"""Readers and books with known truth."""

@@ -1,0 +1,1 @@
+"""Spark: clean the catalogue, cluster editions into works, dedupe interactions, load the warehouse."""

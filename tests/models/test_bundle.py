@@ -1,0 +1,199 @@
+"""The bundle: checks at load, tiers, and what a list must hold to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bookworks.contracts import bundle as names
+from bookworks.errors import BundleError, ContractError
+from bookworks.models.bundle import Bundle, top
+from bookworks.models.bundle_files import write_bundle
+from bookworks.models.reader import ReaderState
+from tests.support.bundles import make_tiny_bundle
+
+WARM = ReaderState("r000", [0, 5, 10], [1.0, 0.4, 0.8], "18-24", "US")
+SESSION = ReaderState("new", [0, 5])
+TASTES = ReaderState("new", tastes=["Crime", "AUTHOR 3", "no such author"])
+COLD = ReaderState("new", country="DE")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    return Bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("state", "tier"),
+    [(WARM, "warm"), (SESSION, "session"), (TASTES, "tastes"), (COLD, "cold"), (ReaderState(), "cold")],
+)
+def test_every_reader_gets_a_full_list_from_a_named_tier(bundle: Bundle, state: ReaderState, tier: str) -> None:
+    found = bundle.recommend(state, 10)
+    assert found.tier == tier
+    assert len(found.indices) == len(set(found.indices)) == 10
+    assert found.scores == sorted(found.scores, reverse=True)
+    for score, sources in zip(found.scores, found.sources, strict=True):
+        assert sum(sources.values()) == pytest.approx(score, abs=1e-5)
+
+
+def test_tastes_are_met(bundle: Bundle) -> None:
+    best = bundle.recommend(TASTES, 3).indices
+    works = bundle.works.to_pylist()
+    assert all("crime" in works[i]["subjects"] or works[i]["author"] == "Author 3" for i in best)
+
+
+@pytest.mark.parametrize("state", [WARM, SESSION, TASTES, COLD])
+def test_nothing_seen_or_excluded_and_all_the_rest(bundle: Bundle, state: ReaderState) -> None:
+    exclude = {1, 2, 3}
+    found = bundle.recommend(state, 1000, exclude).indices
+    assert set(found) == set(range(len(bundle))) - exclude - set(state.history)
+
+
+def test_a_click_changes_the_list(bundle: Bundle) -> None:
+    before = bundle.recommend(SESSION, 10).indices
+    after = bundle.recommend(replace(SESSION, history=[*SESSION.history, before[0]]), 10).indices
+    assert after[:9] != before[1:]
+
+
+def test_the_readers_country_decides_a_cold_list(bundle: Bundle) -> None:
+    assert bundle.popular(COLD) != bundle.popular(replace(COLD, country="US"))
+    assert bundle.popular(replace(COLD, country="atlantis")) == bundle.popular(ReaderState())
+
+
+def test_the_readers_vector_has_length_one(bundle: Bundle) -> None:
+    for state in (WARM, SESSION, COLD):
+        vector = bundle.encode_reader(state)
+        assert vector.shape == (8,)
+        assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_item_filter_scores_are_the_weighted_rows(bundle: Bundle) -> None:
+    dense = bundle._item_filter.matrix.toarray()
+    np.testing.assert_allclose(bundle.item_filter_scores([0, 5], [1.0, 0.4]), dense[0] + 0.4 * dense[5], rtol=1e-5)
+    assert not bundle.item_filter_scores([], []).any()
+
+
+def test_a_catalogue_of_one(tmp_path: Path) -> None:
+    one = Bundle.load(make_tiny_bundle(tmp_path, n_works=1, n_readers=3))
+    assert one.recommend(ReaderState("r000"), 5).indices == [0]
+    assert one.recommend(ReaderState("x", [0]), 5).indices == []
+
+
+def test_no_more_than_the_rule_allows_of_one_author(tmp_path: Path) -> None:
+    bundle = Bundle.load(make_tiny_bundle(tmp_path, max_per_author=1))
+    authors = [bundle.works["author_id"][i].as_py() for i in bundle.recommend(WARM, 10).indices]
+    assert len(set(authors)) == 10
+
+
+def test_a_wrong_call_is_said_in_words(bundle: Bundle) -> None:
+    with pytest.raises(ContractError, match="too small"):
+        bundle.recommend(WARM, 0)
+    with pytest.raises(ContractError, match="No such work index"):
+        bundle.recommend(ReaderState("x", [9999]), 5)
+    with pytest.raises(ContractError, match="differ in length"):
+        bundle.recommend(ReaderState("x", [1, 2], [0.5]), 5)
+
+
+def test_editions_lead_to_works_by_id_and_isbn(bundle: Bundle) -> None:
+    assert bundle.editions["w003-e1"] == bundle.editions["9780000000003"] == "w003"
+    assert bundle.index_of["w003"] == 3
+
+
+def test_similar_leaves_the_work_itself_out(bundle: Bundle) -> None:
+    found = [i for i, _ in bundle.similar(7, 10)]
+    assert 7 not in found
+    assert len(found) == 10
+
+
+@pytest.mark.parametrize("name", names.PARTS)
+def test_an_altered_or_missing_part_is_refused(tmp_path: Path, name: str) -> None:
+    folder = make_tiny_bundle(tmp_path)
+    path = folder / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(BundleError, match=f"altered.*{name}"):
+        Bundle.load(folder)
+    path.unlink()
+    with pytest.raises(BundleError, match=f"incomplete.*{name}"):
+        Bundle.load(folder)
+
+
+def test_a_bundle_without_or_with_a_foreign_manifest_is_refused(tmp_path: Path) -> None:
+    folder = make_tiny_bundle(tmp_path)
+    path = folder / names.MANIFEST
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"format_version": 99}))
+    with pytest.raises(BundleError, match="another format"):
+        Bundle.load(folder)
+    path.write_text("{")
+    with pytest.raises(BundleError, match="not readable"):
+        Bundle.load(folder)
+    path.unlink()
+    with pytest.raises(BundleError, match="no manifest"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"item_vectors": np.full((60, 8), np.nan, np.float32)}, "finite"),
+        ({"item_vectors": np.ones((59, 8), np.float32)}, "item vectors float32"),
+        ({"item_vectors": np.ones((60, 9), np.float32)}, "do not fit"),
+        ({"popularity": {"global": [0, 1], "age_bin": {}, "country": {}, "weights": {"global": 1}}}, "whole catalogue"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(
+    tmp_path: Path, change: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_changed(parent, content, *rest):
+        return write_bundle(parent, replace(content, **change), *rest)
+
+    monkeypatch.setattr("tests.support.bundles.write_bundle", write_changed)
+    folder = make_tiny_bundle(tmp_path)
+    with pytest.raises(BundleError, match=said):
+        Bundle.load(folder)
+
+
+def test_the_same_content_has_the_same_version_and_is_not_written_twice(tmp_path: Path) -> None:
+    first = make_tiny_bundle(tmp_path / "a")
+    assert make_tiny_bundle(tmp_path / "b").name == first.name
+    assert make_tiny_bundle(tmp_path / "c", seed=8).name != first.name
+    with pytest.raises(BundleError, match="never written twice"):
+        make_tiny_bundle(tmp_path / "a")
+
+
+def test_loading_needs_neither_torch_nor_pandas_nor_mlflow(folder: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+
+class Absent:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] in ("torch", "pandas", "mlflow", "onnx", "sentence_transformers"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+from bookworks.models.bundle import Bundle, ReaderState
+print(Bundle.load(Path({str(folder)!r})).recommend(ReaderState("r000", [0]), 3).tier)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "warm"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_top_is_a_stable_sort(seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, 6, 40).astype(np.float32)
+    scores[:5] = -np.inf
+    expected = [i for i in np.argsort(-scores, kind="stable").tolist() if np.isfinite(scores[i])]
+    for n in (1, 7, 40, 100):
+        assert top(scores, n) == expected[:n]

@@ -1,0 +1,162 @@
+"""Hand-written stand-ins for the outside world of the service."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from pydantic import SecretStr
+
+from bookworks.adapters.redis import OnlineReader
+from bookworks.contracts.records import Decision, Event, Reader, weight_of
+from bookworks.errors import TransientError
+from bookworks.models.bundle import Bundle, top
+from bookworks.settings import Settings
+from serving.accounts import Account
+from serving.auth import Passwords
+from serving.bundles import Served
+from serving.catalogue import Catalogue
+from serving.rules import Rules
+
+KEY = "a key of sixteen characters"
+SECRET = "a secret that is long enough for every algorithm of the family: HS512"
+
+
+def settings(**changed: Any) -> Settings:
+    return Settings(jwt_secret=SecretStr(SECRET), service_api_key=SecretStr(KEY), **changed)
+
+
+class FakeCollection:
+    """Exact search; away when told so."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.vectors, self.size, self.away, self.asked = vectors, len(vectors), False, 0
+
+    def search(self, vector: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.away:
+            raise TransientError("away")
+        self.asked += 1
+        scores = self.vectors @ vector
+        ids = np.asarray(top(scores, limit), dtype=np.int64)
+        return ids, scores[ids]
+
+    def close(self) -> None:
+        pass
+
+
+class FakeHistory:
+    """Redis in a dictionary."""
+
+    def __init__(self) -> None:
+        self.readers: dict[str, OnlineReader] = {}
+        self.logins: Counter[str] = Counter()
+        self.away = False
+
+    def count_login(self, who: str) -> int:
+        if self.away:
+            raise TransientError("away")
+        self.logins[who] += 1
+        return self.logins[who]
+
+    def forget_logins(self, who: str) -> None:
+        del self.logins[who]
+
+    def _reader(self, user_id: str) -> OnlineReader:
+        if self.away:
+            raise TransientError("away")
+        return self.readers.setdefault(user_id, OnlineReader())
+
+    def read(self, user_id: str) -> OnlineReader:
+        if self.away:
+            raise TransientError("away")
+        return self.readers.get(user_id, OnlineReader())
+
+    def remember(self, events: Sequence[Event], work_of: Callable[[str], str | None]) -> None:
+        for event in events:
+            reader = self._reader(event.user_id)
+            book = event.work_id or work_of(event.edition_id or "") or event.edition_id
+            assert book is not None
+            if event.kind == "dismiss":
+                reader.dismissed.add(book)
+            elif event.kind != "impression":
+                reader.history.insert(0, book)
+                reader.weights[book] = weight_of(event.kind, event.value)
+
+    def save_profile(self, user_id: str, profile: Mapping[str, Any]) -> None:
+        self._reader(user_id).profile.update({k: v for k, v in profile.items() if v is not None})
+
+
+class FakeStream:
+    """Kafka in a list."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.readers: list[Reader] = []
+        self.away = False
+
+    def interactions(self, events: Sequence[Event]) -> None:
+        if self.away:
+            raise TransientError("away")
+        self.events.extend(events)
+
+    def reader(self, reader: Reader) -> None:
+        if self.away:
+            raise TransientError("away")
+        self.readers.append(reader)
+
+
+class FakeAccounts:
+    """Postgres in a dictionary."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Account] = {}
+        self.away = False
+
+    def _check(self) -> None:
+        if self.away:
+            raise TransientError("The accounts cannot be reached")
+
+    def add(self, user_id: str, username: str, password_hash: str, country: Any, birth_year: Any, tastes: Any) -> bool:
+        from bookworks import clock
+
+        self._check()
+        if self.by_name(username):
+            return False
+        self.rows[user_id] = Account(user_id, username, password_hash, country, birth_year, tastes, clock.now())
+        return True
+
+    def by_name(self, username: str) -> Account | None:
+        self._check()
+        return next((row for row in self.rows.values() if row.username == username), None)
+
+    def by_id(self, user_id: str) -> Account | None:
+        self._check()
+        return self.rows.get(user_id)
+
+
+class FakeDecisions:
+    def __init__(self) -> None:
+        self.kept: list[Decision] = []
+
+    def put(self, decision: Decision) -> None:
+        self.kept.append(decision)
+
+
+class FakePlatform:
+    """As `serving.platform.Platform`, with nothing outside."""
+
+    def __init__(self, served: Served | None) -> None:
+        self.settings = settings()
+        self.bundles = SimpleNamespace(current=served)
+        self.history, self.stream, self.accounts = FakeHistory(), FakeStream(), FakeAccounts()
+        self.decisions, self.passwords = FakeDecisions(), Passwords()
+
+
+def served(folder: Path, with_vectors: bool = True) -> Served:
+    bundle = Bundle.load(folder)
+    vectors = FakeCollection(bundle.item_vectors) if with_vectors else None
+    return Served(bundle, Catalogue(bundle), Rules.from_json(bundle.rules), vectors)

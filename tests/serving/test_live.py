@@ -1,0 +1,314 @@
+"""The service as a process, on real Redis, Kafka, Postgres, MinIO and MLflow."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from bookworks.adapters import kafka, qdrant
+from bookworks.contracts.bundle import ITEM_VECTORS
+from bookworks.contracts.records import Decision, Event
+from bookworks.models.bundle import Bundle
+from indexing.bundle_to_qdrant import publish
+from infra.local import stack as servers
+from tests.serving.process import eventually, running
+from tests.serving.publishing import promote
+from tests.support.bundles import make_tiny_bundle
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def settings(stack):
+    return stack.need("kafka", "minio", "postgres", "redis", "mlflow")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Makes another real bundle at each call."""
+    folder, seeds = tmp_path_factory.mktemp("made"), iter(range(1, 100))
+    return lambda: make_tiny_bundle(folder, n_works=80, seed=next(seeds), created_at=datetime.now(UTC))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("log") / "service.log"
+
+
+@pytest.fixture(scope="module")
+def empty(settings, log):
+    """The service before any bundle was promoted."""
+    with running(settings, log) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def live(settings, empty, made):
+    """The same service, once a champion is there."""
+    assert empty.get("/readyz").status_code == 503, "the stack was used before: it has a champion"
+    assert empty.post("/recommend", json={"user_id": "u"}).json()["todo"].startswith("promote one")
+    folder = made()
+    publish(qdrant.connect(settings), Bundle.load(folder), set())
+    promote(settings, folder)
+    ready = eventually(lambda: (a := empty.get("/readyz")).status_code == 200 and a.json())
+    assert ready == {"status": "ready", "bundle_version": folder.name, "vector_index": True}
+    return empty
+
+
+def ask(client, user_id="r001", **fields):
+    answer = client.post("/recommend", json={"user_id": user_id} | fields)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def new_reader():
+    return f"new-{uuid.uuid4()}"
+
+
+def records_of(settings, topic, wanted, seconds=15):
+    """The first record of `topic` that `wanted` accepts."""
+    reader = kafka.consumer(settings, topic, group=None)
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            for batch in reader.poll(500).values():
+                found = [orjson.loads(record.value) for record in batch if record.value[:1] == b"{"]
+                if mine := [record for record in found if wanted(record)]:
+                    return mine
+    finally:
+        reader.close()
+    pytest.fail(f"nothing such in {topic}")
+
+
+def test_a_slate_comes_from_the_vector_index_and_is_told_to_kafka(live, settings):
+    slate = ask(live, "r001", n=5, surface="home")
+    assert slate["fallbacks"] == []
+    assert any("vectors" in item["sources"] for item in slate["items"])
+    (record,) = records_of(settings, "decisions", lambda r: r["decision_id"] == slate["decision_id"])
+    decision = Decision.model_validate(record)
+    assert [item.work_id for item in decision.items] == [item["work_id"] for item in slate["items"]]
+    assert decision.bundle_version == slate["bundle_version"]
+    assert decision.latency_ms > 0
+
+
+def test_a_click_is_in_kafka_and_changes_the_next_answer(live, settings):
+    user_id, event_id = new_reader(), str(uuid.uuid4())
+    before = ask(live, user_id)
+    clicked = before["items"][0]["work_id"]
+    event = {"kind": "click", "work_id": clicked, "user_id": user_id, "event_id": event_id}
+    for _ in range(2):
+        answer = live.post("/interactions", json={"events": [event]})
+        assert answer.json() == {"accepted": 1, "event_ids": [event_id], "fallbacks": []}
+    after = ask(live, user_id)
+    assert (before["tier"], after["tier"]) == ("cold", "session")
+    assert clicked not in [item["work_id"] for item in after["items"]]
+    assert [item["work_id"] for item in after["items"]] != [item["work_id"] for item in before["items"]]
+    assert [item["work_id"] for item in live.get(f"/users/{user_id}").json()["history"]] == [clicked]
+    stored = records_of(settings, "interactions", lambda r: r["event_id"] == event_id)
+    assert Event.model_validate(stored[0]).user_id == user_id
+
+
+def test_a_thousand_interactions_at_once(live):
+    events = [{"kind": "view", "work_id": f"w{i % 80:03d}", "user_id": new_reader()} for i in range(1000)]
+    answer = live.post("/interactions", json={"events": events})
+    assert answer.status_code == 200, answer.text
+    assert len(set(answer.json()["event_ids"])) == 1000
+
+
+def test_the_door(live, settings):
+    name = f"ada-{uuid.uuid4()}"
+    body = {"username": name, "password": "a long pass phrase", "country": "Germany", "age": 30}
+    tastes = {"authors": ["Author 3"], "subjects": ["crime"], "books": ["w005-e0", "none"]}
+    made = live.post("/auth/signup", json=body | {"tastes": tastes})
+    assert made.status_code == 201, made.text
+    assert (made.json()["unknown_books"], made.json()["fallbacks"]) == (["none"], [])
+    assert live.post("/auth/signup", json=body).status_code == 409
+    assert live.post("/auth/login", json={"username": name, "password": "wrong"}).status_code == 401
+    login = live.post("/auth/login", json={"username": name, "password": "a long pass phrase"}).json()
+    me = httpx.Client(base_url=live.base_url, headers={"Authorization": f"Bearer {login['access_token']}"})
+    with me:
+        user_id = me.post("/recommend", json={}).json()["user_id"]
+        assert user_id == made.json()["user_id"]
+        known = me.get(f"/users/{user_id}").json()
+        assert (known["country"], known["age_bin"], known["tastes"]) == ("DE", "25-34", ["Author 3", "crime"])
+        assert me.post("/recommend", json={"user_id": "r001"}).status_code == 403
+        assert me.get("/users/r001").status_code == 403
+    (reader,) = records_of(settings, "readers", lambda r: r["user_id"] == user_id)
+    assert reader["age"] in {29, 30}
+
+
+def test_failed_logins_are_limited_for_one_name_only(live, settings):
+    name, other = f"eve-{uuid.uuid4()}", f"bob-{uuid.uuid4()}"
+    limit = settings.login_attempts_per_minute
+    codes = [live.post("/auth/login", json={"username": name, "password": "x"}).status_code for _ in range(limit + 2)]
+    assert codes == [401] * limit + [429] * 2
+    assert live.post("/auth/login", json={"username": other, "password": "x"}).status_code == 401
+
+
+def test_an_id_with_a_nul_is_a_callers_mistake(live):
+    assert live.get("/users/%00").status_code == 422
+    assert live.get("/users/r001").status_code == 200
+
+
+def test_books_and_metrics_over_bentoml(live):
+    assert live.get("/books/w003-e0").json()["work_id"] == "w003"
+    assert live.get("/books/w003/similar?n=3").json()["fallbacks"] == []
+    missing = live.get("/books/nothing")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+    assert live.get("/no/such/page").headers["content-type"] == "application/problem+json"
+    assert live.get("/openapi.json").json()["info"]["title"] == "bookworks"
+    assert "swagger-ui" in live.get("/docs").text
+    page = live.get("/metrics").text
+    assert 'bentoml_service_request_total{endpoint="/books/{work_id}"' in page
+    assert "nothing" not in page
+    assert "bookworks_recommendations_total" in page
+    version = live.get("/readyz").json()["bundle_version"]
+    assert f'bookworks_bundle_workers{{version="{version}"}} 1.0' in page
+    large = live.post("/recommend", content=b" " * 1_100_000, headers={"Content-Type": "application/json"})
+    assert large.status_code == 413
+
+
+def test_a_new_champion_is_loaded_while_it_answers(live, settings, made):
+    old = ask(live)["bundle_version"]
+    folder = made()
+    publish(qdrant.connect(settings), Bundle.load(folder), set())
+    versions, stop = set(), threading.Event()
+
+    def caller():
+        with httpx.Client(base_url=live.base_url, headers=live.headers) as client:
+            while not stop.is_set():
+                versions.add(ask(client)["bundle_version"])
+
+    thread = threading.Thread(target=caller)
+    thread.start()
+    try:
+        promote(settings, folder)
+        eventually(lambda: folder.name in versions)
+    finally:
+        stop.set()
+        thread.join()
+    assert versions == {old, folder.name}
+    assert eventually(lambda: live.get("/readyz").json()["vector_index"])
+
+
+def test_a_bundle_without_its_vector_collection_serves_and_finds_it_later(live, settings, made):
+    folder = made()
+    promote(settings, folder)
+    eventually(lambda: live.get("/readyz").json()["bundle_version"] == folder.name)
+    slate = ask(live, "r001")
+    assert slate["fallbacks"] == ["vector_index"]
+    publish(qdrant.connect(settings), Bundle.load(folder), set())
+    eventually(lambda: ask(live, "r001")["fallbacks"] == [])
+    assert [i["work_id"] for i in ask(live, "r001")["items"]] == [i["work_id"] for i in slate["items"]]
+
+
+def test_a_broken_bundle_is_refused_and_the_old_one_serves_on(live, settings, made, log):
+    good = ask(live)["bundle_version"]
+    folder = made()
+    (folder / ITEM_VECTORS).write_bytes((folder / ITEM_VECTORS).read_bytes()[:-4] + b"\0\0\0\0")
+    promote(settings, folder)
+    eventually(lambda: f"bundle {folder.name} refused" in log.read_text())
+    assert ask(live)["bundle_version"] == good
+    assert "bookworks_bundles_refused_total 1.0" in live.get("/metrics").text
+    promote(settings, better := made())
+    eventually(lambda: ask(live)["bundle_version"] == better.name)
+
+
+def down(settings, *names):
+    servers.down(settings, list(names))
+
+
+def up(settings, *names):
+    servers.up(settings, list(names), lambda _: None)
+
+
+def test_without_redis_it_answers_and_says_so(live, settings):
+    user_id = new_reader()
+    down(settings, "redis")
+    try:
+        slate = ask(live, "r001")
+        assert "history" in slate["fallbacks"]
+        assert (slate["tier"], len(slate["items"])) == ("warm", 10)
+        event = {"kind": "click", "work_id": "w001", "user_id": user_id}
+        assert live.post("/interactions", json={"events": [event]}).json()["fallbacks"] == ["history"]
+    finally:
+        up(settings, "redis")
+    eventually(lambda: "history" not in ask(live, "r001")["fallbacks"])
+
+
+def test_without_kafka_interactions_are_refused_in_time_and_books_are_still_recommended(live, settings):
+    event = {"kind": "click", "work_id": "w001", "user_id": new_reader()}
+    door = {"username": f"new-{uuid.uuid4()}", "password": "a long pass phrase"}
+    down(settings, "kafka")
+    try:
+        assert live.post("/auth/signup", json=door).status_code == 503
+        for _ in range(3):
+            started = time.monotonic()
+            answer = live.post("/interactions", json={"events": [event]})
+            assert answer.status_code == 503, answer.text
+            assert answer.headers["Retry-After"]
+            assert time.monotonic() - started < 4
+        assert len(ask(live, event["user_id"])["items"]) == 10
+        assert ask(live, event["user_id"])["tier"] == "cold", "what was refused must not show"
+    finally:
+        up(settings, "kafka")
+    eventually(lambda: live.post("/interactions", json={"events": [event]}).status_code == 200, 30)
+    assert live.post("/auth/signup", json=door).status_code == 201
+    slate = ask(live, event["user_id"])
+    assert slate["tier"] == "session"
+    records_of(settings, "decisions", lambda r: r["decision_id"] == slate["decision_id"], 30)
+
+
+def test_without_postgres_only_the_door_is_shut(live, settings):
+    body = {"username": "nobody", "password": "a long pass phrase"}
+    down(settings, "mlflow", "postgres")
+    try:
+        assert live.post("/auth/login", json=body).status_code == 503
+        assert live.post("/auth/signup", json=body).status_code == 503
+        assert live.get("/users/r001").json()["fallbacks"] == ["accounts"]
+        assert len(ask(live)["items"]) == 10
+    finally:
+        up(settings, "postgres", "mlflow")
+    eventually(lambda: live.post("/auth/login", json=body).status_code == 401)
+
+
+def test_it_starts_with_the_last_champion_when_mlflow_and_minio_are_away(live, settings, tmp_path):
+    version = ask(live)["bundle_version"]
+    elsewhere = {
+        "BOOKWORKS_SERVICE_PORT": str(settings.service_port + 7),
+        "BOOKWORKS_MLFLOW_PORT": "9",
+        "BOOKWORKS_MINIO_PORT": "9",
+        "BENTOML_HOME": str(tmp_path / "bentoml"),
+    }
+    with running(settings, tmp_path / "second.log", **elsewhere) as second:
+        eventually(lambda: second.get("/readyz").status_code == 200)
+        assert ask(second)["bundle_version"] == version
+
+
+def test_a_taken_port_and_a_missing_secret_are_said_in_words(live, settings, tmp_path):
+    def start(**environment):
+        return subprocess.run(
+            [sys.executable, "-m", "serving.run"],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    taken = start()
+    assert taken.returncode == 1
+    assert "BOOKWORKS_SERVICE_PORT" in taken.stderr
+    bare = start(BOOKWORKS_JWT_SECRET="short")
+    assert "BOOKWORKS_JWT_SECRET" in bare.stderr
+    name = start(BOOKWORKS_SERVICE_HOST="localhost")
+    assert "BOOKWORKS_SERVICE_HOST" in name.stderr
+    assert not any("Traceback" in one.stderr for one in (taken, bare, name))

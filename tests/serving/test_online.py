@@ -1,0 +1,93 @@
+"""A reader's state on the real Redis: repeated, reordered, too much of it."""
+
+import random
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bookworks.adapters import redis
+from bookworks.contracts import online
+from bookworks.contracts.records import Event
+
+pytestmark = pytest.mark.integration
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def client(stack):
+    connected = redis.connect(stack.need("redis"))
+    yield connected
+    connected.close()
+
+
+def event(user_id, kind, work_id=None, minute=0, **fields):
+    return Event(
+        source="service", received_at=NOW, event_id=uuid.uuid4(), kind=kind, user_id=user_id, work_id=work_id,
+        occurred_at=NOW + timedelta(minutes=minute), **fields,
+    )  # fmt: skip
+
+
+def state(client, events):
+    user_id = f"u-{uuid.uuid4()}"
+    redis.remember(client, [one.model_copy(update={"user_id": user_id}) for one in events], {"e1": "w9"}.get)
+    return user_id, redis.read_reader(client, user_id)
+
+
+EVENTS = [
+    event("u", "view", "w1", 1),
+    event("u", "click", "w2", 2),
+    event("u", "rating", "w1", 3, value=8.0),
+    event("u", "dismiss", "w3", 4),
+    event("u", "impression", "w4", 5),
+    event("u", "loan", None, 6, edition_id="e1"),
+    event("u", "click", None, 7, edition_id="e2"),
+]
+
+
+def test_what_is_kept(client):
+    user_id, reader = state(client, EVENTS)
+    assert reader.history == ["e2", "w9", "w1", "w2"]
+    assert reader.weights == {"w1": 0.8, "w2": 0.4, "w9": 1.0, "e2": 0.4}
+    assert (reader.seen, reader.dismissed) == ({"w1", "w9"}, {"w3"})
+    for key in (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED):
+        assert 0 < client.ttl(key.format(user_id)) <= online.TTL_S
+
+
+def test_repeats_and_another_order_change_nothing(client):
+    expected = state(client, EVENTS)[1]
+    for seed in range(10):
+        mixed = [*EVENTS, *random.Random(seed).choices(EVENTS, k=10)]
+        random.Random(seed).shuffle(mixed)
+        assert state(client, mixed)[1] == expected
+
+
+def test_only_the_latest_are_kept(client):
+    many = [event("u", "click", f"w{i}", i) for i in range(online.HISTORY_LENGTH + 50)]
+    _, reader = state(client, many)
+    assert reader.history == [f"w{i}" for i in range(online.HISTORY_LENGTH + 49, 49, -1)]
+    assert set(reader.weights) == set(reader.history)
+
+
+def test_the_map_of_editions_is_replaced_as_a_whole(client):
+    redis.replace_work_of_edition(client, {f"e{i}": f"w{i}" for i in range(12_000)})
+    assert redis.work_of_editions(client, ["e11999", "none"]) == {"e11999": "w11999"}
+    redis.replace_work_of_edition(client, {"e1": "w2"})
+    assert redis.work_of_editions(client, ["e1", "e11999"]) == {"e1": "w2"}
+    redis.replace_work_of_edition(client, {})
+    assert redis.work_of_editions(client, ["e1"]) == {}
+
+
+def test_a_profile_keeps_what_is_not_named_again(client):
+    user_id = str(uuid.uuid4())
+    redis.save_profile(client, user_id, {"country": "usa", "tastes": ["crime"], "birth_year": None})
+    redis.save_profile(client, user_id, {"country": "germany"})
+    assert redis.read_reader(client, user_id).profile == {"country": "germany", "tastes": ["crime"]}
+
+
+def test_attempts_to_log_in_are_counted_for_a_minute_from_the_first(client):
+    who = f"who-{uuid.uuid4()}"
+    assert [redis.count_login(client, who) for _ in range(3)] == [1, 2, 3]
+    assert 0 < client.ttl(online.LOGIN_ATTEMPTS.format(who)) <= online.LOGIN_WINDOW_S
+    redis.forget_logins(client, who)
+    assert redis.count_login(client, who) == 1

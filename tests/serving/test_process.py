@@ -1,0 +1,69 @@
+"""The service as a process, with no other server: what it listens on, and what BentoML must not answer itself."""
+
+import os
+import socket
+import stat
+
+import psutil
+import pytest
+
+from tests.serving.fakes import KEY, SECRET, settings
+from tests.serving.process import running
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A service of two workers, and its port."""
+    folder, port = tmp_path_factory.mktemp("alone"), free_port()
+    environment = {
+        "BOOKWORKS_SERVICE_PORT": str(port),
+        "BOOKWORKS_SERVICE_WORKERS": "2",
+        "BOOKWORKS_SERVICE_API_KEY": KEY,
+        "BOOKWORKS_JWT_SECRET": SECRET,
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "TMPDIR": str(folder),
+    }
+    environment |= {f"BOOKWORKS_{name}_PORT": "9" for name in ("MLFLOW", "MINIO", "REDIS", "KAFKA", "POSTGRES")}
+    with running(settings(), folder / "service.log", **environment) as client:
+        yield client, port, folder
+
+
+def test_it_listens_on_its_own_port_and_on_nothing_else(alone):
+    _, port, folder = alone
+    family = psutil.Process().children(recursive=True)
+    assert len(family) >= 3, "the keeper and two workers"
+    sockets = [one for process in family for one in process.net_connections(kind="inet")]
+    bound = {tuple(one.laddr) for one in sockets if one.status == psutil.CONN_LISTEN or one.type == socket.SOCK_DGRAM}
+    assert bound == {("127.0.0.1", port)}
+    (control,) = folder.glob("bookworks-control-*")
+    assert stat.S_IMODE(control.stat().st_mode) == 0o700
+    assert control.stat().st_uid == os.getuid()
+    assert {path.name for path in control.iterdir()} == {"orders", "events"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/users/a%0Ab", 422),
+        ("GET", "/a%0Ab", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/docs/files/nothing", 404),
+        ("POST", "/livez", 404),
+        ("POST", "/schema.json", 404),
+        ("POST", "/healthz", 405),
+        ("GET", "/recommend", 405),
+        ("PUT", "/", 405),
+    ],
+)
+def test_every_error_is_a_problem(alone, method, path, status):
+    answer = alone[0].request(method, path)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"

@@ -1,0 +1,66 @@
+import pytest
+
+from spark_jobs.text_repair import clean_author, clean_publisher, clean_title, repair
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("Die Grast\xc3?\xc2\xa4nzer", "Die Grastänzer"),  # encoded three times, C1 bytes lost
+        ("Grast?\xa4nzer", "Grastänzer"),  # the first byte lost
+        ("L\xc3\x83?\xc3\x82\xc2\xa4ngengrad.", "Längengrad."),  # four times
+        ("Das gro\xc3\x83?\xc3\x82?e Lalula", "Das große Lalula"),
+        ("Colecci\xc3\x83\xc2\xb3n", "Colección"),
+        ("CafÃ©", "Café"),
+        ("Retour ?\xa0 Brooklyn", "Retour à Brooklyn"),
+        ("Qui va là ?\xbb dit-il", "Qui va là ?» dit-il"),  # sound French, left alone
+        ("Les violents ?", "Les violents ?"),
+        ("Tom &amp; Jerry", "Tom & Jerry"),
+        ("&amp;#233;t&#233;", "été"),
+        ('A Child Called \\It\\"": One', 'A Child Called "It": One'),
+        ('The Word Desire\\\\""', "The Word Desire"),
+        ("  two\t words ", "two words"),
+    ],
+)
+def test_repairs(raw: str, expected: str) -> None:
+    assert repair(raw)[0] == expected
+
+
+def test_a_letter_that_is_lost_is_marked_not_invented() -> None:
+    assert repair("die \xc3\x83?\xc3\x82?berlebende")[0] == "die \ufffdberlebende"
+
+
+@pytest.mark.parametrize("raw", [None, "", "  ", "NULL", "null", "NaN", "\\N"])
+def test_words_that_say_nothing_are_null(raw: str | None) -> None:
+    assert repair(raw)[0] is None
+
+
+def test_repairs_are_named_and_sound_text_has_none() -> None:
+    assert repair("Caf\xc3\xa9 &amp; Bar ")[1] == ["encoding", "entities", "blanks"]
+    assert repair("Brontë, Émilie") == ("Brontë, Émilie", [])
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("Cicurel, Francine, 1947-", "Francine Cicurel"),
+        ("Le Guin, Ursula K.", "Ursula K Le Guin"),
+        ("Saint-Exupéry, Antoine de, 1900-1944", "Antoine de Saint-Exupéry"),
+        ("J.K. Rowling, Mary GrandPré", "J. K. Rowling, Mary GrandPré"),
+        ("DEAN KOONTZ", "Dean Koontz"),
+        ("Not Applicable (Na )", None),
+        ("Anonymous", None),
+    ],
+)
+def test_authors_are_shown_first_name_first(raw: str, expected: str | None) -> None:
+    assert clean_author(raw) == expected
+
+
+def test_publishers_lose_the_form_of_their_company() -> None:
+    assert clean_publisher("Soft Skull Press, Inc.") == "Soft Skull Press"
+    assert clean_publisher("Fischer GmbH & Co. KG") == "Fischer"
+    assert clean_publisher("Penguin Books") == "Penguin Books"
+
+
+def test_titles_lose_the_slash_of_library_records() -> None:
+    assert clean_title("Agir professoral et pratiques de classe /") == "Agir professoral et pratiques de classe"

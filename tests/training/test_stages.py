@@ -1,0 +1,125 @@
+"""Titles, tuning, blend, popularity lists, snapshot files: the parts of the stages that need no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from bookworks.models.bundle import Bundle
+from bookworks.models.reader import ReaderState
+from tests.support.bundles import SUBJECTS, make_tiny_bundle
+from tests.support.datasets import make_dataset, make_titles
+from training import embed_titles
+from training.blend import BlendGrid, choose_blend
+from training.embed_titles import EmbeddingCache, EmbedParams, embed
+from training.losses import in_batch_softmax
+from training.params import Options
+from training.popular_lists import popularity_lists
+from training.snapshot import save
+from training.train_two_tower import TwoTowerParams
+from training.tune_two_tower import TuneParams, best_of, open_study, search
+
+OPTIONS = Options(threads=1)
+
+
+def test_only_new_titles_are_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def fake_encode(texts, params, threads):
+        asked.append(texts)
+        return np.array([[len(text)] * 4 for text in texts], dtype=np.float16)
+
+    monkeypatch.setattr(embed_titles, "_encode", fake_encode)
+    embed(["one", "three", "one"], EmbeddingCache(tmp_path, 24), EmbedParams(), 1)
+    vectors, new = embed(["three", "fifteen", ""], EmbeddingCache(tmp_path, 24), EmbedParams(), 1)
+    assert asked == [["one", "three"], ["fifteen", ""]]
+    assert new == 2
+    assert vectors[:, 0].tolist() == [5, 7, 0]
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_similar_titles_have_similar_embeddings(tmp_path: Path) -> None:
+    titles = ["The history of Rome", "A history of ancient Rome", "Cooking with chocolate"]
+    vectors, _ = embed(titles, EmbeddingCache(tmp_path, 24), EmbedParams(), 1)
+    cosines = vectors.astype(np.float32) @ vectors.astype(np.float32).T
+    assert vectors.shape == (3, embed_titles.TITLE_DIM)
+    assert cosines[0, 1] > 0.6 > cosines[0, 2]
+
+
+def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
+    data = make_dataset()
+    titles, base = make_titles(data), TwoTowerParams(dim=8, batch_size=64, min_readers=2)
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+
+    def run(trials: int) -> dict[str, Any]:
+        params = TuneParams(trials=trials, epochs=1)
+        study = open_study(storage, "s", params, base, 1)
+        search(data, titles, params, base, OPTIONS, study)
+        found = best_of(study)
+        study._storage._backend.engine.dispose()
+        return found
+
+    assert run(2)["trials"] == {"complete": 2}
+    found = run(3)
+    assert sum(found["trials"].values()) == 3
+    assert set(found["params"]) == {"learning_rate", "temperature", "popularity_power"}
+
+
+def test_the_logq_correction_takes_the_frequency_out_of_each_negative() -> None:
+    torch.manual_seed(0)
+    readers, works = (torch.nn.functional.normalize(torch.randn(6, 4), dim=1) for _ in range(2))
+    index, log_q = torch.tensor([0, 1, 2, 2, 3, 4]), torch.log(torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05]))
+    weights = torch.tensor([1.0, 2.0, 1.0, 1.0, 0.5, 1.0])
+    expected = 0.0
+    for i in range(6):
+        logits = {j: float(readers[i] @ works[j]) / 0.2 - float(log_q[index[j]]) for j in range(6)}
+        others = [v for j, v in logits.items() if j == i or index[j] != index[i]]
+        expected += float(weights[i]) * (np.log(np.sum(np.exp(others))) - logits[i])
+    found = in_batch_softmax(readers, works, index, log_q, weights, 0.2)
+    assert float(found) == pytest.approx(expected / float(weights.sum()), rel=1e-5)
+
+
+def test_the_blend_follows_the_source_that_knows(tmp_path: Path) -> None:
+    bundle = Bundle.load(make_tiny_bundle(tmp_path))
+    rng = np.random.default_rng(0)
+    states, relevant = [], []
+    for reader in range(30):
+        own = rng.permutation(np.arange(reader % len(SUBJECTS), 60, len(SUBJECTS))).tolist()
+        states.append(ReaderState(f"r{reader:03d}", own[:4], [1.0] * 4))
+        relevant.append(own[4:7])
+    blend, choices = choose_blend(bundle, states, relevant, BlendGrid(), 2)
+    assert choices["warm"].valid_ndcg_at_20 > 0.2
+    assert blend.tiers["warm"]["popularity"] <= 0.2
+    assert set(blend.tiers) == {"warm", "session", "tastes", "cold"}
+    nobody, _ = choose_blend(bundle, [], [], BlendGrid(), 2)
+    assert nobody.tiers["warm"]["item_filter"] == 1.0
+
+
+def test_popularity_lists_count_their_own_segment() -> None:
+    data = make_dataset()
+    ages, countries = data.labels("age_bin"), data.labels("country")
+    train = data.train()
+    lists = popularity_lists(
+        train,
+        age_bins=ages[: data.n_trained],
+        countries=countries[: data.n_trained],
+        weights={"global": 1.0, "age_bin": 1.0, "country": 1.0},
+        min_readers=2,
+        segment_length=5,
+    )
+    assert sorted(lists["global"]) == list(range(data.n_works))
+    germans = np.flatnonzero(np.array(countries[: data.n_trained]) == "germany")
+    totals = train[germans].toarray().sum(axis=0)
+    assert lists["country"]["germany"] == np.argsort(-totals, kind="stable")[:5].tolist()
+
+
+def test_the_same_rows_give_the_same_snapshot_id(tmp_path: Path) -> None:
+    table = pa.table({"user_id": ["a", "b"]})
+    one, two = save({"readers": table}, tmp_path / "1"), save({"readers": table}, tmp_path / "2")
+    other = save({"readers": table.slice(0, 1)}, tmp_path / "3")
+    assert one == two != other

@@ -1,0 +1,1 @@
+"""Training: one module per DVC stage; all work inside one run's workspace."""

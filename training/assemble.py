@@ -1,0 +1,43 @@
+"""The workspace's files as the content of a bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bookworks.models.bundle_files import BundleContent
+from training.dataset import Dataset
+from training.files import ITEM_FILTER, POPULARITY, SNAPSHOT, TWO_TOWER, read_json
+from training.recommenders import ItemFilterRecommender, VectorRecommender
+
+UNTUNED: dict[str, Any] = {
+    "tiers": {tier: {"popularity": 1.0} for tier in ("warm", "session", "tastes", "cold")},
+    "history_share": {"warm": 0.0, "session": 0.0},
+}
+
+
+def assemble(data: Dataset, ranker: dict[str, Any] | None = None, max_per_author: int = 0) -> BundleContent:
+    """Content of a bundle from the models of this workspace; without `ranker` the blend is still to be chosen."""
+    editions = pq.read_table(SNAPSHOT / "editions.parquet")
+    known = pc.is_in(editions["work_id"], value_set=data.works["work_id"].combine_chunks())
+    return BundleContent(
+        works=data.works,
+        editions=editions.filter(known),
+        users=pa.table(
+            {
+                "user_id": data.readers["user_id"][: data.n_trained],
+                "user_index": pa.array(np.arange(1, data.n_trained + 1)),
+            }
+        ),
+        item_vectors=VectorRecommender.load(TWO_TOWER).works,
+        user_encoder=(TWO_TOWER / "user_encoder.onnx").read_bytes(),
+        item_filter=ItemFilterRecommender.load(ITEM_FILTER).matrix,
+        popularity=read_json(POPULARITY / "popularity.json"),
+        features=read_json(TWO_TOWER / "features.json"),
+        ranker=ranker or UNTUNED,
+        rules={"max_per_author": max_per_author},
+    )

@@ -1,0 +1,84 @@
+"""What the models learn from: readers and works as row numbers, likings as sparse matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import sparse
+
+from training.files import SPLIT
+
+TRAIN, VALID, TEST = "train", "valid", "test"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The split, in memory.
+
+    Attributes:
+        works: row i is work index i; needs `work_id`.
+        readers: row r is reader r; `user_id`, `age_bin`, `country`. The first `n_trained` have training rows.
+        interactions: `reader`, `work` (row numbers), `weight`, `part`, oldest first for each reader.
+        n_trained: readers with at least one training row; the encoder's index of reader r is r + 1.
+    """
+
+    works: pa.Table
+    readers: pa.Table
+    interactions: pa.Table
+    n_trained: int
+
+    @property
+    def n_works(self) -> int:
+        """Works in the catalogue."""
+        return int(self.works.num_rows)
+
+    @property
+    def n_readers(self) -> int:
+        """Readers with any interaction."""
+        return int(self.readers.num_rows)
+
+    def matrix(self, *parts: str) -> sparse.csr_matrix:
+        """Likings of these parts, float32 [n_readers, n_works]."""
+        rows = self._rows(parts)
+        values = rows["weight"].to_numpy().astype(np.float32)
+        where = (rows["reader"].to_numpy(), rows["work"].to_numpy())
+        return sparse.csr_matrix((values, where), shape=(self.n_readers, self.n_works))
+
+    def train(self) -> sparse.csr_matrix:
+        """Training likings of the trained readers, float32 [n_trained, n_works]."""
+        return self.matrix(TRAIN)[: self.n_trained]
+
+    def histories(self, readers: npt.NDArray[np.int64], *parts: str) -> list[tuple[list[int], list[float]]]:
+        """(work indices, weights) of each reader in these parts, oldest first."""
+        rows = self._rows(parts)
+        owner = rows["reader"].to_numpy()
+        order = np.argsort(owner, kind="stable")
+        works, weights = rows["work"].to_numpy()[order], rows["weight"].to_numpy()[order]
+        start = np.searchsorted(owner[order], readers, side="left")
+        end = np.searchsorted(owner[order], readers, side="right")
+        return [(works[a:b].tolist(), weights[a:b].tolist()) for a, b in zip(start, end, strict=True)]
+
+    def labels(self, column: str) -> list[str | None]:
+        """A reader column (`age_bin`, `country`, `user_id`) as a list."""
+        values: list[str | None] = self.readers[column].to_pylist()
+        return values
+
+    def _rows(self, parts: tuple[str, ...]) -> pa.Table:
+        wanted = np.isin(self.interactions["part"].to_numpy(zero_copy_only=False).astype(str), parts)
+        return self.interactions.filter(pa.array(wanted))
+
+
+def load_dataset(folder: Path = SPLIT) -> Dataset:
+    """The dataset that stage `split` wrote."""
+    readers = pq.read_table(folder / "readers.parquet")
+    return Dataset(
+        works=pq.read_table(folder / "works.parquet"),
+        readers=readers,
+        interactions=pq.read_table(folder / "interactions.parquet"),
+        n_trained=int(np.count_nonzero(readers["trained"].to_numpy(zero_copy_only=False))),
+    )
