@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -22,6 +23,7 @@ BULK_READ: dict[str, Any] = {
     "fetch_max_wait_ms": 200,
     "metrics_enabled": False,
 }
+_METADATA_TRIES, _METADATA_PAUSE_S = 20, 0.1
 
 
 def connection(settings: Settings) -> dict[str, Any]:
@@ -58,16 +60,48 @@ def consumer(settings: Settings, *topics: str, group: str | None, **options: Any
     """A consumer that commits only when told to, and starts a new group at the beginning."""
     defaults: dict[str, Any] = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
     try:
-        return KafkaConsumer(*topics, group_id=group, **connection(settings), **(defaults | options))
+        made = KafkaConsumer(*topics, group_id=group, **connection(settings), **(defaults | options))
     except KafkaError as error:
         raise away(settings, error) from error
+    _remember_joins(made)
+    return made
+
+
+def _remember_joins(consumer: KafkaConsumer) -> None:
+    """Keep a join under way in mind when a poll ends before it: kafka-python 3.0.12 asks only why it began.
+
+    New metadata starts a join; its leader then takes note of them, so that nothing seems to call for a join any more.
+    If the poll ended in between, nobody fetched the answer, and the consumer stayed without partitions for good.
+    """
+    coordinator = consumer._coordinator
+    if coordinator is None:
+        return
+    asked = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: asked() or coordinator._join_task is not None
 
 
 def end_offsets(consumer: KafkaConsumer, topics: Iterable[str]) -> dict[TopicPartition, int]:
-    """The end offset (one past the last) of each partition of the topics."""
-    partitions = [TopicPartition(t, p) for t in topics for p in sorted(consumer.partitions_for_topic(t) or ())]
+    """The end offset (one past the last) of each partition of the topics.
+
+    Raises:
+        TransientError: the broker names no partition of a topic.
+    """
+    partitions = [TopicPartition(t, p) for t in topics for p in _partitions(consumer, t)]
     ends: dict[TopicPartition, int] = consumer.end_offsets(partitions) if partitions else {}
     return ends
+
+
+def _partitions(consumer: KafkaConsumer, topic: str) -> list[int]:
+    """The client's answer is empty, too, while it waits for an answer that it asked for before: so ask again."""
+    for _ in range(_METADATA_TRIES):
+        if found := consumer.partitions_for_topic(topic):
+            return sorted(found)
+        time.sleep(_METADATA_PAUSE_S)
+    raise TransientError(
+        f"Kafka names no partition of the topic {topic}",
+        received="no such topic",
+        todo="start the line with `bookworks up`, which makes the topics.",
+    )
 
 
 class Partitioner:

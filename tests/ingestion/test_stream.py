@@ -51,12 +51,7 @@ def loaded(servers, tmp_path_factory):
     generate(Options(works=300, readers=200, events=EVENTS, seed=5, dirt=0.01), world)
     report = load(servers, world, "simulate")
     with Sender(servers) as sender:  # someone else writes to Kafka, and not well
-        for value in (
-            b"",
-            b"\xff\xfe",
-            b"{}",
-            b'{"schema_version":1,"source":"x","received_at":"2025-01-01T00:00:00Z"}',
-        ):
+        for value in BAD_VALUES:
             sender.send("interactions", value, key=b"x")
         sender.flush()
     with ThreadPoolExecutor(len(CONSUMERS)) as pool:
@@ -77,26 +72,33 @@ def start(name, *options, seconds=None):
 def kill_again_and_again(settings, name, times=3):
     """Kill -9 each time the consumer has just committed something, so that it is in the middle of the next batch."""
     rng = random.Random(name)
-    for _ in range(times):
-        before = committed(settings, name)
-        process = start(name)
-        deadline = time.monotonic() + 60
-        while committed(settings, name) == before and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(0.2 * rng.random())
-        assert process.poll() is None, "it ended by itself"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert committed(settings, name) > before, "it was killed before it did anything"
+    reader = kafka.consumer(settings, group=name)
+    try:
+        for _ in range(times):
+            before = committed_by(reader, name)
+            process = start(name)
+            deadline = time.monotonic() + 120
+            while committed_by(reader, name) == before and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(0.2 * rng.random())
+            assert process.poll() is None, "it ended by itself"
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert committed_by(reader, name) > before, "it was killed before it did anything"
+    finally:
+        reader.close()
 
 
 def committed(settings, name):
     reader = kafka.consumer(settings, group=name)
     try:
-        ends = kafka.end_offsets(reader, progress.TOPICS_OF_GROUP[name])
-        return sum(reader.committed(tp) or 0 for tp in ends)
+        return committed_by(reader, name)
     finally:
         reader.close()
+
+
+def committed_by(reader, name):
+    return sum(reader.committed(tp) or 0 for tp in kafka.end_offsets(reader, progress.TOPICS_OF_GROUP[name]))
 
 
 def lake_rows(settings, topic):
