@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -54,7 +55,7 @@ def _packages(groups: tuple[str, ...]) -> frozenset[str]:
     """Names of all packages that an image with these groups installs, from the lock file alone."""
     chosen = [argument for group in groups for argument in ("--group", group)]
     command = [
-        "uv",
+        shutil.which("uv") or str(PROJECT_ROOT / ".uv" / "bin" / "uv"),  # as the Makefile finds it
         "export",
         "--frozen",
         "--offline",

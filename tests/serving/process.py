@@ -17,6 +17,7 @@ import httpx
 from bookworks.settings import Settings
 
 START_S = 90.0
+QUICK = {"OMP_NUM_THREADS": "1", "BOOKWORKS_BUNDLE_POLL_SECONDS": "0.3"}
 
 
 def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
@@ -46,7 +47,7 @@ def running(settings: Settings, log: Path, **environment: str) -> Iterator[httpx
             [sys.executable, "-m", "serving.run"],
             stdout=out,
             stderr=out,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "BOOKWORKS_BUNDLE_POLL_SECONDS": "0.3"} | environment,
+            env=os.environ | QUICK | {"BOOKWORKS_MODEL_NAME": settings.model_name} | environment,
             start_new_session=True,
         )
     key = {"X-API-Key": settings.service_api_key.get_secret_value()}

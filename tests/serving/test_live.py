@@ -28,7 +28,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def settings(stack):
-    return stack.need("kafka", "minio", "postgres", "redis", "mlflow")
+    """A model of its own: other tests promote bundles too."""
+    servers = stack.need("kafka", "minio", "postgres", "redis", "mlflow")
+    return servers.model_copy(update={"model_name": "live"})
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ create schema if not exists raw;
 create schema if not exists marts;
 drop table if exists raw.editions, raw.edition_works, marts.works, marts.readers cascade;
 drop table if exists marts.events cascade;
+drop function if exists marts.interactions_as_of(timestamptz);
 create table raw.editions (edition_id text, isbn13 text);
 create table raw.edition_works (edition_id text, work_id text);
 create table marts.works (
@@ -22,7 +23,7 @@ create table marts.works (
 );
 create table marts.readers (user_id text, age_bin text, country text);
 create table marts.events (user_id text, work_id text, weight float8, occurred_at timestamptz);
-create or replace function marts.interactions_as_of(t timestamptz)
+create function marts.interactions_as_of(t timestamptz)
 returns table (user_id text, work_id text, weight float8, occurred_at timestamptz) language sql stable as
 $$ select user_id, work_id, weight, occurred_at from marts.events where occurred_at is null or occurred_at <= t $$;
 """
