@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "simulate": ("simulation.cli", "app", "Generate readers and books with known truth; play readers."),
     "ingest": ("ingestion.cli", "app", "Files and streams: load, reconcile, dead letters."),
     "dbt": ("bookworks.cli.dbt", "dbt", "Run dbt on the warehouse with the platform's settings."),
+    "works": ("spark_jobs.works.cli", "app", "Which editions are one book: cluster, match, evaluate, decide."),
     "models": ("training.models_cli", "app", "List, promote and roll back bundles."),
     "bench": ("analytics.bench", "app", "Measure speed on this machine; writes JSON."),
 }

@@ -1,0 +1,1 @@
+"""Work identity: which editions are one book."""

@@ -1,0 +1,183 @@
+"""`bookworks works`: cluster any catalogue, compare two, measure, and decide as a person."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.table import Table
+
+from bookworks.errors import SettingError
+from bookworks.settings import get_settings
+from spark_jobs.job import translated
+from spark_jobs.session import spark_session
+from spark_jobs.works import decisions_cli, matching
+from spark_jobs.works.clustering import MatchConfig, cluster
+from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
+from spark_jobs.works.files import Catalogue, Columns, read_catalogue
+
+app = typer.Typer(no_args_is_help=True, help="Works: which editions are one book.")
+app.add_typer(decisions_cli.app)
+MOST_SHOWN = 5  # blocks over their bound
+_COLUMNS = "id=record_id,title=Title,author=Author; also isbn, publisher, year, language, series, format."
+
+
+@app.command("cluster")
+def cluster_command(
+    input: Annotated[Path, typer.Option(help="Catalogue: CSV, also gzipped.")],
+    columns: Annotated[str, typer.Option(help=f"Which column is what: {_COLUMNS}")],
+    output: Annotated[Path, typer.Option(help="CSV to write: record_id, work_id, confidence.")],
+    separator: Annotated[str, typer.Option(help="Between fields.")] = ",",
+    encoding: Annotated[str, typer.Option(help="Of the catalogue.")] = "utf-8",
+    threshold: Annotated[
+        float, typer.Option(help="Least mean probability of one work.", min=0.05, max=1)
+    ] = MatchConfig.threshold,
+) -> None:
+    """Find the work of each record of a catalogue; needs no server."""
+    console = Console(stderr=True)
+    parsed, config = Columns.of_text(columns), MatchConfig(threshold=threshold)
+    with _spark(console) as spark:
+        began = time.monotonic()
+        with console.status(f"reading {input.name}"):
+            catalogue = read_catalogue(spark, input, parsed, separator, encoding)
+        with console.status(f"clustering {catalogue.rows:,} records"):
+            clustered = cluster(once(catalogue.editions), config)
+            works = write(catalogue, clustered.editions, output)
+        _report(console, catalogue, output, works, time.monotonic() - began)
+        for row in clustered.cut.orderBy(F.desc("nodes")).limit(MOST_SHOWN).collect():
+            told = f"not all compared: {row['nodes']:,} spellings with the {row['rule']} {row['key']!r}"
+            console.print(told, style="yellow", markup=False)
+
+
+def once(editions: DataFrame) -> DataFrame:
+    """One row for each id; of several the first in order of their texts, wherever they stand in the file."""
+    return editions.drop("row").groupBy("edition_id").agg(
+        F.min(F.struct(*[c for c in editions.columns if c not in {"row", "edition_id"}])).alias("one")
+    ).select("edition_id", "one.*")  # fmt: skip
+
+
+def write(catalogue: Catalogue, clusters: DataFrame, output: Path) -> int:
+    """Write one line for each row of the file, in its order; returns the number of works."""
+    work = F.concat(F.lit("w"), F.substring(F.sha2("cluster", 256), 1, 15))
+    placed = catalogue.editions.select("row", "edition_id").join(clusters, "edition_id")
+    rows = placed.select("row", "edition_id", work.alias("work_id"), "confidence").orderBy("row")
+    works = set()
+    with output.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["record_id", "work_id", "confidence"])
+        for row in rows.toLocalIterator():
+            works.add(row["work_id"])
+            writer.writerow([row["edition_id"], row["work_id"], row["confidence"]])
+    return len(works)
+
+
+def _report(console: Console, catalogue: Catalogue, output: Path, works: int, seconds: float) -> None:
+    rate = catalogue.rows / max(seconds, 0.001)
+    console.print(f"{catalogue.rows:,} records, {works:,} works, {seconds:.1f} s ({rate:,.0f} records/s): {output}")
+    if catalogue.rejected:
+        report = output.with_suffix(".rejected.csv")
+        with report.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["line", "reason", "text"])
+            writer.writerows(catalogue.rejected)
+        console.print(f"{len(catalogue.rejected):,} rows could not be read: {report}", style="yellow")
+
+
+@app.command("match")
+def match_command(
+    left: Annotated[Path, typer.Option(help="First catalogue: CSV, also gzipped.")],
+    right: Annotated[Path, typer.Option(help="Second catalogue.")],
+    columns: Annotated[str, typer.Option(help=f"Which column is what, in both: {_COLUMNS}")],
+    output: Annotated[Path, typer.Option(help="CSV to write: left_id, right_id, probability.")],
+    right_columns: Annotated[str | None, typer.Option(help="Where the second file's columns have other names.")] = None,
+    separator: Annotated[str, typer.Option(help="Between fields.")] = ",",
+    encoding: Annotated[str, typer.Option(help="Of both catalogues.")] = "utf-8",
+    threshold: Annotated[
+        float, typer.Option(help="Least mean probability of one work.", min=0.05, max=1)
+    ] = MatchConfig.threshold,
+) -> None:
+    """Find the records of two catalogues that are one work; needs no server."""
+    console = Console(stderr=True)
+    of_left, of_right = Columns.of_text(columns), Columns.of_text(right_columns or columns)
+    with _spark(console) as spark:
+        with console.status("reading"):
+            sides = [
+                read_catalogue(spark, path, of, separator, encoding)
+                for path, of in ((left, of_left), (right, of_right))
+            ]
+        with console.status("matching"):
+            pairs = matching.match(*(once(side.editions) for side in sides), MatchConfig(threshold=threshold))
+            count = _write_pairs(pairs, output)
+    console.print(f"{count:,} pairs: {output}")
+    for side, path in zip(sides, (left, right), strict=True):
+        if side.rejected:
+            line, reason, _ = side.rejected[0]
+            console.print(
+                f"{len(side.rejected):,} rows of {path.name} could not be read; line {line}: {reason}", style="yellow"
+            )
+
+
+def _write_pairs(pairs: DataFrame, output: Path) -> int:
+    count = 0
+    with output.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["left_id", "right_id", "probability"])
+        for row in pairs.orderBy("left_id", "right_id").toLocalIterator():
+            writer.writerow([row["left_id"], row["right_id"], row["probability"]])
+            count += 1
+    return count
+
+
+@contextmanager
+def _spark(console: Console) -> Iterator[Any]:
+    settings = get_settings()
+    with console.status("starting Spark"):
+        opened = spark_session(settings, "works")
+        spark = opened.__enter__()
+    try:
+        with translated(settings):
+            yield spark
+    finally:
+        opened.__exit__(None, None, None)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    clusters: Annotated[Path, typer.Option(help="CSV: record_id, work_id.")],
+    truth: Annotated[Path, typer.Option(help="CSV: record_id, work.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare clusters with known works: pairwise and B-cubed, sizes, the worst clusters."""
+    if clusters == truth:
+        raise SettingError("Clusters and truth are one file", received=clusters, todo="name two files.")
+    result = evaluate(read_works(clusters, ("work_id", "work")), read_works(truth, ("work", "work_id")))
+    if as_json:
+        typer.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        _show(result)
+
+
+def _show(result: Evaluation) -> None:
+    console = Console()
+    scores = Table("", "precision", "recall", "F1")
+    for kind in ("bcubed", "pairwise"):
+        scores.add_row(kind, *(f"{result.scores[f'{kind}_{name}']:.4f}" for name in ("precision", "recall", "f1")))
+    console.print(scores)
+    console.print(f"{result.records:,} records; {result.missing:,} not clustered; {result.unknown:,} not in the truth")
+    sizes = Table("records of a work", "found", "true")
+    for name, count in result.sizes["found"].items():
+        sizes.add_row(name, f"{count:,}", f"{result.sizes['true'][name]:,}")
+    console.print(sizes)
+    worst = Table("worst clusters", "records", "works in it", "wrong pairs")
+    for one in result.worst:
+        worst.add_row(one.work_id, f"{one.records:,}", f"{one.works:,}", f"{one.false_pairs:,}")
+    console.print(worst)

@@ -1,0 +1,122 @@
+"""Average linkage: which nodes of a component are one work, so that one wrong edge chains nothing together.
+
+Weighted by records (UPGMA: Sokal and Michener, 1958): two clusters join while the mean probability over all their pairs
+of records is at least the threshold. Pairs that were not compared count as `UNSEEN`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+UNSEEN = 0.02
+TOGETHER, APART = 2.0, -1.0  # in place of a probability: a person said so
+_NEVER = -1e9
+
+
+def linkage(weights: Floats, a: Ints, b: Ints, p: Floats, threshold: float, bound: int) -> tuple[Ints, Floats]:
+    """Clusters of the nodes of one component.
+
+    Args:
+        weights: records of each node, shape (n,).
+        a, b, p: edges between them and their probabilities; `TOGETHER` and `APART` bind.
+        threshold: least mean probability at which clusters join.
+        bound: components over this size are first cut at their weakest edges.
+
+    Returns:
+        The first node of each node's cluster, and the mean probability of each node to the others of its cluster
+        (for a node alone: the best it was refused), shapes (n,) and (n,).
+    """
+    roots = np.arange(len(weights))
+    sure = np.zeros(len(weights))
+    for part in _parts(len(weights), a, b, p, bound):
+        local = np.full(len(weights), -1)
+        local[part] = np.arange(len(part))
+        inside = (local[a] >= 0) & (local[b] >= 0)
+        found, mean = _average(weights[part], local[a[inside]], local[b[inside]], p[inside], threshold)
+        roots[part], sure[part] = part[found], mean
+    return roots, sure
+
+
+def _parts(size: int, a: Ints, b: Ints, p: Floats, bound: int) -> list[Ints]:
+    """Node sets of at most `bound` nodes: where one is larger, weak edges are cut, weaker ones first."""
+    open_sets, done, floor = [np.arange(size)], [], 0.0
+    while open_sets:
+        large = []
+        for nodes in open_sets:
+            (done if len(nodes) <= bound else large).append(nodes)
+        open_sets, floor = [], floor + 0.1
+        for nodes in large:
+            if floor > 1:
+                done += np.array_split(nodes, -(-len(nodes) // bound))
+                continue
+            member = np.zeros(size, bool)
+            member[nodes] = True
+            kept = (p >= floor) & member[a] & member[b]
+            graph = sparse.coo_matrix((np.ones(int(kept.sum())), (a[kept], b[kept])), shape=(size, size))
+            labels = connected_components(graph, directed=False)[1][nodes]
+            open_sets += [nodes[labels == label] for label in np.unique(labels)]
+    return done
+
+
+def _average(weights: Floats, a: Ints, b: Ints, p: Floats, threshold: float) -> tuple[Ints, Floats]:
+    size = len(weights)
+    given = np.full((size, size), UNSEEN)
+    given[a, b] = given[b, a] = np.where(p == APART, _NEVER, p)
+    # What a person put together has one row from the start, and bears what any of them bears.
+    roots = _joined(size, a[p == TOGETHER], b[p == TOGETHER])
+    s, w = given.copy(), weights.astype(float).copy()
+    np.fill_diagonal(s, _NEVER)
+    alive = np.ones(size, bool)
+    for node in range(size):
+        if roots[node] != node:
+            _merge(s, w, alive, roots[node], node)
+    best = s.argmax(axis=1)
+    value = s[np.arange(size), best]
+    value[~alive] = _NEVER
+    while True:
+        i = int(value.argmax())
+        if value[i] < threshold:
+            break
+        i, j = sorted((i, int(best[i])))
+        _merge(s, w, alive, i, j)
+        roots[roots == j] = i
+        value[j] = _NEVER
+        stale = np.flatnonzero(alive & ((best == i) | (best == j) | (s[i] > value)))
+        for k in {i, *stale.tolist()}:
+            best[k] = s[k].argmax()
+            value[k] = s[k, best[k]]
+    return roots, _confidence(given, weights, roots)
+
+
+def _joined(size: int, a: Ints, b: Ints) -> Ints:
+    labels = connected_components(sparse.coo_matrix((np.ones(len(a)), (a, b)), shape=(size, size)), directed=False)[1]
+    first = np.full(labels.max() + 1, size)
+    np.minimum.at(first, labels, np.arange(size))
+    return first[labels]
+
+
+def _merge(s: Floats, w: Floats, alive: npt.NDArray[np.bool_], i: int, j: int) -> None:
+    """Cluster `j` becomes part of `i`."""
+    mean = (w[i] * s[i] + w[j] * s[j]) / (w[i] + w[j])
+    mean[(s[i] <= _NEVER / 2) | (s[j] <= _NEVER / 2)] = _NEVER
+    mean[i] = mean[j] = _NEVER
+    s[i], s[:, i] = mean, mean
+    s[j], s[:, j] = _NEVER, _NEVER
+    w[i] += w[j]
+    alive[j] = False
+
+
+def _confidence(given: Floats, weights: Floats, roots: Ints) -> Floats:
+    p = np.clip(given, 0, 1)
+    np.fill_diagonal(p, 0)
+    same = roots[:, None] == roots[None, :]
+    np.fill_diagonal(same, False)
+    mates = (same * weights[None, :]).sum(axis=1)
+    within = (p * same * weights[None, :]).sum(axis=1) / np.maximum(mates, 1e-9)
+    return np.where(mates > 0, within, 1 - p.max(axis=1, initial=0))

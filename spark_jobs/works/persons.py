@@ -1,0 +1,192 @@
+"""Authors' names taken apart into persons: surname, given names, role."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from spark_jobs.works.words import fold, words
+
+LONGEST = 400  # letters of a statement that are looked at
+MOST = 8  # persons of a record
+
+WRITER, EDITOR, TRANSLATOR, ILLUSTRATOR, NARRATOR, CONTRIBUTOR = (
+    "writer", "editor", "translator", "illustrator", "narrator", "contributor",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person, folded.
+
+    Attributes:
+        surname: the last name with its particles, without blanks: `leguin`, `vandenberg`, `marquez`.
+        given: given names or initials, blanks between: `ursula k`, `gabriel garcia`; '' where there are none.
+        role: one of the roles above.
+    """
+
+    surname: str
+    given: str
+    role: str = WRITER
+
+
+_ROLE_WORDS = (
+    (TRANSLATOR, r"translat\w*|trad\.?|traduit|"
+                 r"traduct\w*|traduccion|traduzione|ubersetz\w*|ubers\.?|aus dem|tr\."),
+    (ILLUSTRATOR, r"illustrat\w*|ill\.|illus\.?|illustr\.?|drawings|pictures|dessins|ilustra\w*|photograph\w*|artist"),
+    (EDITOR, r"edit(?:ed|or|ors)\b|eds?\.|hrsg\.?|"
+             r"herausge\w*|sous la dir\w*|dir\.|directeur|editeur|redakt\w*|compil\w*|comp\.|selected"),
+    (NARRATOR, r"narrat\w*|read by|reader|gelesen|sprecher|lu par|performed"),
+    (CONTRIBUTOR, r"introduct\w*|introd?\.|foreword|preface\w*|pref\.|afterword|vorwort|nachwort|"
+                  r"contribut\w*|collab\w*|"
+                  r"avec\b|with\b|annot\w*|notes|postface|mitarb\w*|mit\b|prolog\w*|adapt\w*|inspired|based on"),
+)  # fmt: skip
+_ROLES = tuple((role, re.compile(rf"\b(?:{pattern})", re.I)) for role, pattern in _ROLE_WORDS)
+# "translated from the French by": all that stands before the name.
+_LEAD = re.compile(
+    r"^.*\b(?:by|von|par|por|from the \w+|aus dem \w+(?: von)?|avec|with|mit|eds?\.|hrsg\.?|dir\.(?: de)?|"
+    r"trad\.(?: de)?|ill\.(?: de)?|tr\.|illus\.)\s+(?=\S)", re.I,
+)  # fmt: skip
+_BY = re.compile(r"^(?:by|von|par|por|written by|text by|story by|author)[:\s]+", re.I)
+_BRACKETS = re.compile(r"[(\[]([^)\]]*)[)\]]?")
+_DATES = re.compile(r",?\s*\(?\b(?:b\.|d\.|ca\.?|fl\.|n\.)?\s*\d{3,4}\s*\??\s*-?\s*(?:\d{3,4}\??)?\)?\.*(?=[,;\s/]|$)")
+_ET_AL = re.compile(r"\b(?:et al|u\.? ?a|and others|y otros|\.\.\.|…)\.?$", re.I)
+_AND = re.compile(r"\s+(?:and|und|et|y|e|&|\+)\s+|\s*&\s*", re.I)
+_SUFFIX = re.compile(
+    r"^(?:jr|sr|phd|md|dr|esq|ii|iii|iv|prof|mr|mrs|ms|sir|lady|dame|lord|saint|st|rev|ed|eds|obe)\.?$"
+)
+_PARTICLES = frozenset({
+    "le", "la", "de", "du", "des", "del", "della", "di", "da", "dos", "das", "do", "van", "von", "der", "den", "ten",
+    "ter", "mc", "mac", "st", "saint", "el", "al", "o", "zu", "zum", "zur", "vom", "af", "av", "bin", "ibn", "ben", "d",
+    "l", "dela",
+})  # fmt: skip
+NOBODY = frozenset({
+    "anonymous", "anonyme", "anonym", "anonimo", "anonimus", "unknown", "various", "various authors", "not applicable",
+    "no author", "author unknown", "collectif", "collective", "diverse", "diverse autoren", "autores varios",
+    "varios autores", "varios", "na", "n a", "none", "null", "nan", "unknown author", "unbekannt", "inconnu",
+    "auteurs divers", "multiple authors", "multiple", "aa vv", "aavv", "vv aa", "sin autor", "ohne autor", "editors",
+    "staff", "author", "authors",
+})  # fmt: skip
+
+
+def parse_persons(text: str | None, inverted: bool) -> tuple[Person, ...]:
+    """The persons that a repaired statement names, writers first as they stand; empty when it names nobody.
+
+    Args:
+        text: "J. K. Rowling; illustrated by Mary GrandPré", "Rowling, J. K.", "Ursula K. Le Guin, Betty Radice".
+        inverted: whether, in this catalogue, what stands before a first comma is a surname (`names_are_inverted`).
+    """
+    if not text or words(fold(text)) in NOBODY:
+        return ()
+    found: list[Person] = []
+    for at, piece in enumerate(_pieces(_DATES.sub(" ", text[:LONGEST]))):
+        role, names = _role(piece, at)
+        for one in _names(names, (inverted and at == 0) or _looks_inverted(names)):
+            person = _person(one, role)
+            if person is not None and all(p.surname != person.surname or p.given != person.given for p in found):
+                found.append(person)
+    return tuple(found[:MOST])
+
+
+def names_are_inverted(text: str | None) -> int:
+    """A vote: 1 where a first comma follows a surname alone, -1 where it follows a whole name, 0 without a comma."""
+    head, comma, rest = (text or "").partition(",")
+    if not comma or not rest.strip() or any(c in head for c in "/;("):
+        return 0
+    return 1 if len(_own_words(head)) == 1 else -1
+
+
+def _own_words(name: str) -> list[str]:
+    return [word for word in words(fold(name)).split() if word not in _PARTICLES]
+
+
+def _pieces(text: str) -> list[str]:
+    """Statements of one role each: cut at semicolons, slashes and where a phrase of a role begins."""
+    cut = re.sub(
+        r",\s*(?=(?:illustrat|translat|edited|narrat|read by|with |introd|foreword)\w*)", ";", text, flags=re.I
+    )
+    pieces = [piece.strip(" ,.-") for piece in re.split(r"\s*[;/|\n]\s*", cut)]
+    return [piece for piece in pieces if piece]
+
+
+def _role(piece: str, at: int) -> tuple[str, str]:
+    """The role of a statement and the names that it holds."""
+    inside = " ".join(_BRACKETS.findall(piece))
+    outside = _BRACKETS.sub(" ", piece).strip()
+    for role, pattern in _ROLES:
+        if inside and pattern.search(fold(inside)):
+            return role, outside
+        match = pattern.search(fold(outside))
+        if match and (match.start() == 0 or (at > 0 and _LEAD.match(outside))):
+            lead = _LEAD.match(outside)
+            names = outside[lead.end() :] if lead else outside[match.end() :]
+            return role, names
+        if match and match.end() >= len(outside) - 1:  # "Smith, John, editor"
+            return role, outside[: match.start()].strip(" ,")
+    return WRITER, _BY.sub("", outside)
+
+
+def _looks_inverted(names: str) -> bool:
+    """ "Le Guin, Ursula K.": one comma, a surname before it, initials or one given name and an initial behind."""
+    head, comma, rest = names.partition(",")
+    if not comma or "," in rest or len(_own_words(head)) != 1:
+        return False
+    given = words(fold(rest)).split()
+    return bool(given) and (len(given) == 1 or any(len(word) == 1 for word in given))
+
+
+def _names(text: str, inverted: bool) -> list[str]:
+    """Single names in "given surname" order."""
+    text = _ET_AL.sub("", text).strip(" ,")
+    names: list[str] = []
+    for group in _AND.split(text):
+        parts = [part.strip() for part in group.split(",") if part.strip()]
+        parts = [part for part in parts if not _SUFFIX.match(part.lower())]
+        if inverted and len(parts) >= 2 and len(_own_words(parts[0])) <= 2:
+            # "Last, First, Other Last, Other First" is rare; what follows the first pair are whole names.
+            names.append(f"{parts[1]} \u0001{parts[0]}")
+            names += parts[2:]
+        else:
+            names += parts
+    return names
+
+
+def _person(name: str, role: str) -> Person | None:
+    given, mark, surname = name.partition("\u0001")
+    tokens = _spaced(f"{given} {surname}" if mark else name).split()
+    while len(tokens) > 1 and _SUFFIX.match(tokens[-1]):
+        tokens.pop()
+    while len(tokens) > 1 and _SUFFIX.match(tokens[0]):
+        tokens.pop(0)
+    if not tokens or " ".join(tokens) in NOBODY:
+        return None
+    at = len(tokens) - 1
+    while at > 1 and tokens[at - 1] in _PARTICLES:
+        at -= 1
+    if at == 1 and tokens[0] in _PARTICLES and tokens[0] not in {"al", "ben"}:
+        at = 0
+    return Person("".join(tokens[at:]), " ".join(tokens[:at]), role)
+
+
+_INITIALS = re.compile(r"(?<![^\W\d_])([A-Z]{2,3})(?![^\W\d_]|\.)")
+_DOTTED = re.compile(r"(?<=[^\W\d_])\.(?=[^\W\d_])")
+
+
+def _spaced(name: str) -> str:
+    """Folded words of a name, initials apart: "J.K. Rowling" and "JK Rowling" both `j k rowling`."""
+    if not name.isupper():
+        name = _INITIALS.sub(lambda match: " ".join(match[1]), name)
+    return words(fold(_DOTTED.sub(". ", name)))
+
+
+def given_agree(a: str, b: str) -> int:
+    """How given names stand to each other: 3 equal, 2 initials fit, 1 one has none, 0 near, -1 different."""
+    if a == b:
+        return 3 if a else 1
+    if not a or not b:
+        return 1
+    first, second = a.split(), b.split()
+    short, long = (first, second) if len(first[0]) <= len(second[0]) else (second, first)
+    if long[0].startswith(short[0]):
+        return 2
+    return 0 if short[0][:1] == long[0][:1] else -1

@@ -1,0 +1,87 @@
+"""Editions as rows of any catalogue to what identity looks at: one dict in, one dict out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from bookworks.isbn import to_isbn13
+from spark_jobs.text_repair import repair
+from spark_jobs.works.languages import guess_language
+from spark_jobs.works.persons import parse_persons
+from spark_jobs.works.titles import parse_series, parse_title
+from spark_jobs.works.words import fold, words
+
+# What identity may know of an edition; all but the id may be null.
+FIELDS = ("edition_id", "title", "author", "isbn", "publisher", "year", "language", "series", "format")
+MOST_ISBNS = 40
+
+_text = pa.string()
+PARSED = pa.schema([
+    pa.field("edition_id", _text, nullable=False),
+    pa.field("main", _text), pa.field("subtitle", _text), pa.field("series", _text), pa.field("volume", _text),
+    pa.field("series_number", _text), pa.field("kind", _text),
+    pa.field("surname", _text), pa.field("given", _text), pa.field("others", _text),
+    pa.field("publisher", _text), pa.field("year", _text), pa.field("language", _text), pa.field("guess", _text),
+    pa.field("isbns", pa.list_(_text)),
+])  # fmt: skip
+
+_ISBN_CUT = re.compile(r"[;,|/\s]+")
+_YEAR = re.compile(r"(?<!\d)(1[4-9]\d\d|20\d\d)(?!\d)")
+_NO_TITLE = frozenset({
+    "untitled", "no title", "title unknown", "unknown title", "sans titre", "ohne titel", "sin titulo", "unknown",
+    "n a", "na", "none", "null", "tbd", "not available",
+})  # fmt: skip
+
+
+def parse_record(row: dict[str, Any], inverted: bool) -> dict[str, Any]:
+    """What identity looks at of one edition; texts are folded, '' where there is nothing.
+
+    Args:
+        row: `FIELDS`, as the source wrote them.
+        inverted: whether its catalogue writes "Surname, Given" (`persons.names_are_inverted`).
+    """
+    text = {
+        name: repair(_string(row.get(name)))[0] or "" for name in ("title", "author", "publisher", "series", "language")
+    }
+    title = parse_title(text["title"])
+    series, series_number = parse_series(text["series"])
+    persons = parse_persons(text["author"], inverted)
+    surname, given = (persons[0].surname, persons[0].given) if persons else ("", "")
+    year = _YEAR.search(_string(row.get("year")) or "")
+    return {
+        "edition_id": str(row["edition_id"]),
+        "main": "" if title.main in _NO_TITLE else title.main,
+        "subtitle": title.subtitle, "series": series or title.series, "volume": title.volume,
+        "series_number": series_number or title.series_number,
+        "kind": title.kind, "surname": surname, "given": given,
+        "others": " ".join(sorted({person.surname for person in persons[1:]})),
+        "publisher": words(fold(text["publisher"])), "year": year[1] if year else "",
+        "language": words(fold(text["language"])), "guess": guess_language(text["title"]),
+        "isbns": isbns(_string(row.get("isbn"))),
+    }  # fmt: skip
+
+
+def isbns(text: str | None) -> list[str]:
+    """All ISBN-13s in a text that may hold many, sorted."""
+    if not text:
+        return []
+    whole = to_isbn13(text)
+    found = (
+        {whole} if whole else {to_isbn13(part) for part in _ISBN_CUT.split(text.removesuffix(".0"))[: 2 * MOST_ISBNS]}
+    )
+    return sorted(isbn for isbn in found if isbn)[:MOST_ISBNS]
+
+
+def _string(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def parse_batches(batches: Iterator[pa.RecordBatch], inverted: frozenset[str]) -> Iterator[pa.RecordBatch]:
+    """`parse_record` for each row of Arrow batches; `inverted` holds the sources that write "Surname, Given"."""
+    for batch in batches:
+        rows = (parse_record(row, row["source"] in inverted) for row in batch.to_pylist())
+        yield pa.RecordBatch.from_pylist(list(rows), schema=PARSED)

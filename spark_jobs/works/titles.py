@@ -1,0 +1,197 @@
+"""A title taken apart: main title, subtitle, series, volume, and words that speak of the edition only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from spark_jobs.works.words import fold, number, words
+
+LONGEST = 600  # letters of a title that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """What a title says, folded.
+
+    Attributes:
+        main: the main title, without its article.
+        subtitle: what follows it; '' without one, or where it only names the form ("a novel").
+        series: name of the series, '' when the title names none.
+        volume: number of the part that this title is ("Henry IV, Part 1"), in digits; '' without one.
+        series_number: place in the series that it names ("The Dragon Reborn (The Wheel of Time, #3)").
+        kind: '' for the book itself, else `guide` (a book about it), `collection` (several in one), `adaptation`.
+    """
+
+    main: str
+    subtitle: str
+    series: str
+    volume: str
+    series_number: str
+    kind: str
+
+
+_MARK = (
+    r"\b(?:volumes?|vols?|v|books?|bks?|bk|bands?|bde?|tome|tom|tomo|t|teile?|tl|parts?|pt|partie|nummer|number|"
+    r"num|nr|no|n°|episode|season|series|livre|libro|llibre|boek|deel|dl|bok|del|czesc|том|часть|книга|cilt|kitap|"
+    r"buch|folge|heft|issue|phase|act|year|level|grade|stage)\b\.?"
+)
+_VALUE = r"(\d{1,4}(?:[.,]\d)?|[ivxl]{1,6}\b|" + "|".join(
+    ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "first", "second", "third",
+     "fourth", "fifth", "erster", "zweiter", "dritter", "premier", "deuxieme", "troisieme", "uno", "dos", "tres"]
+) + r")(?!\w)"  # fmt: skip
+_VOLUME = re.compile(rf"{_MARK}\s*[:.]?\s*{_VALUE}")
+_ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th|er|eme|e|\.)? (?:book|band|teil|buch|tome|volume|part|livre|libro)\b")
+_HASH_LIKE = re.compile(r"^(.*?)[\s,;:]+(\d{1,3})$")
+_GROUP = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]?")
+# "(k)ein mann", "bis(s)": no remark, but part of a word.
+_INSIDE_WORD = re.compile(r"(?<=\w)\((\w{1,3})\)|\((\w{1,3})\)(?=\w)")
+_EDITION = re.compile(
+    r"\b(?:(?:\d+(?:st|nd|rd|th|e|eme)|revised|rev|new|updated|expanded|enlarged|abridged|unabridged|annotated|"
+    r"illustrated|anniversary|deluxe|special|collectors?|limited|international|critical|reprint|reissue|second|third|"
+    r"fourth|fifth|first|library|large print|large type|mass market|movie tie in|tie in|bilingual|student|norton "
+    r"critical|book club|facsimile|complete and unabridged|signed|media tie in|film|kindle|ebook|e book|audio|neue|"
+    r"uberarbeitete|erweiterte|nouvelle|edicion|gekurzte|ungekurzte)[ .,]*)+(?:edition|ed|edn|aufl|auflage|ausgabe|"
+    r"edicion|edizione|editie|version|print|book|audiobook|audio|reader|lesung)\b\.?|"
+    r"\b(?:large print|unabridged|abridged|paperback|hardcover|hardback|audio ?book|audiobook|audio cd|cassettes?|cds?|"
+    r"mp3|taschenbuch|gebunden|poche|broche|horbuch|movie tie in|boxed|tie in|reissue|reprint|e ?books?)\b|"
+    r"\b(?:penguin|oxford|signet|bantam|barnes and noble|everymans|vintage|dover|puffin|wordsworth|modern library|"
+    r"harper perennial|collins|norton|nyrb|aladdin|scholastic|wordsworth|tor|virago|broadview|longman) "
+    r"(?:[a-z]+ )?(?:classics?|library|editions?|thrift editions?|readers?|modern classics)\b|"
+    r"\b(?:classics|thrift editions|worlds classics|popular classics|modern classics|everymans library|"
+    r"masterpiece series|audio edition|bestseller)$"
+)
+_FORM = re.compile(
+    r"^(?:(?:a|an|the|ein|eine|un|une|una|il|le|la|and other|selected|his|her|new|classic|short|true|historical|"
+    r"historischer|illustrated|romantic|original|complete) )*"
+    r"(?:novel\w*|romans?|romanzo|romance|thriller|krimi\w*|kriminalroman|memoirs?|mystery|mysteries|story|stories|"
+    r"tales?|erzahlung\w*|poems?|poetry|plays?|drama|comedy|tragedy|biography|autobiography|recits?|essays?|novelle|"
+    r"nouvelles|theatre|racconti|cuentos|novela|fiction|graphic novel|adventure|fantasy|suspense|epic|fable)"
+    r"(?: .{0,14})?$"
+)
+_ARTICLE = re.compile(
+    r"^(?:the|an?|der|die|das|den|dem|des|ein|eine|einen|le|la|les|l|un|une|el|los|las|lo|una|unos|il|i|gli|uno|het|"
+    r"een|de|os?|um|uma|as|det|en|et|ett) (?=\S)"
+)
+_TRAILING_ARTICLE = re.compile(r"^(.{2,}), (the|an?|der|die|das|le|la|les|el|los|las|il|lo|l'|het|een)$", re.I)
+_CUT = re.compile(r"\s*[:;]\s+|:(?=[^\d\s])|\s+[-–—/|]+\s+|\s*—\s*|(?<=[^\W\d_]{4})\. +(?=\S)|\s*/\s+|, or,? |\bor, ")
+_GUIDE = re.compile(
+    r"\b(?:cliffs? ?notes|spark ?notes|study guide|shmoop|summary of|summary and analysis|a guide to|teachers? guide|"
+    r"readers? guide|companion to|monarch notes|york notes|bookrags|maxnotes|novel units|litplan|teaching unit|"
+    r"making of|workbook|notes on|critical essays|lecturehilfe|lekturehilfe|erlauterungen|interpretation|trivia|"
+    r"coloring book|calendar|journal|sticker|barrons book notes|supersummary|instaread|conversations on)\b"
+)
+_COLLECTION = re.compile(
+    r"\b(?:box(?:ed)? ?set|omnibus|trilogy|complete (?:works|novels|stories|poems|collection|series)|collected|"
+    r"books? \d+ ?(?:-|to|and|through) ?\d+|volumes? \d+ ?(?:-|to|and) ?\d+|\d in 1|\d in one|two novels|three novels|"
+    r"four novels|gesammelte|samtliche|oeuvres|obras completas|oeuvres completes|anthology|selected|works of|set|"
+    r"collection|coffret|sammelband|greatest works)\b|#\d+\s*[-–&]\s*\d+"
+)
+_ADAPTATION = re.compile(
+    r"\b(?:graphic novel|manga|comic|adapted|adaptation|retold|screenplay|libretto|junior novel\w*|for kids|"
+    r"childrens edition|young readers? edition|stage ?play|film script|easy readers?|classic starts)\b"
+)
+
+
+def parse_title(text: str | None) -> Title:
+    """Take a repaired title apart; all fields are '' where there is none."""
+    if not text:
+        return Title("", "", "", "", "", "")
+    text = text[:LONGEST]
+    turned = _TRAILING_ARTICLE.match(text)
+    folded = fold(f"{turned[2]} {turned[1]}" if turned else text)
+    kind = _kind(folded)
+    folded = folded.replace("#", " nr ")
+    bare, series, number_inside = _without_groups(folded)
+    parts = _parts(bare)
+    if not parts:
+        return Title(words(folded) or folded.strip(), "", series, number_inside, "", kind)
+    main, rest, found, volume = _take_volume(parts[0], parts[1:])
+    if not main and rest:
+        main, rest = rest[0], rest[1:]
+    main = _strip_article(main or parts[0])
+    if number_inside and (not series or series == main):  # "(Vol. 3)": of the title itself
+        volume, number_inside = volume or number_inside, ""
+    series_number = number_inside
+    if found:
+        series, series_number, volume = series or found, series_number or volume, ""
+    return Title(main, " ".join(part for part in rest if part), series, volume, series_number, kind)
+
+
+def _parts(bare: str) -> list[str]:
+    """Words of the title's parts, without editions; behind the first one without what only names the form."""
+    plain = [part for part in (words(part) for part in _CUT.split(bare)) if part]
+    parts = [part for at, part in enumerate(plain) if at == 0 or not _FORM.match(part)]
+    return [left for left in (_without_edition(part, at) for at, part in enumerate(parts)) if left]
+
+
+def _without_edition(part: str, at: int) -> str:
+    left = " ".join(_EDITION.sub(" ", part).split())
+    return left or (part if at == 0 else "")
+
+
+def parse_series(text: str | None) -> tuple[str, str]:
+    """Name and number of a series as its own column gives it ("Harry Potter, #1")."""
+    if not text:
+        return "", ""
+    return _series(fold(text[:LONGEST]).replace("#", " nr "))
+
+
+def _kind(folded: str) -> str:
+    for name, pattern in (("guide", _GUIDE), ("collection", _COLLECTION), ("adaptation", _ADAPTATION)):
+        if pattern.search(folded):
+            return name
+    return ""
+
+
+def _without_groups(folded: str) -> tuple[str, str, str]:
+    """The text outside brackets, and the series and volume that stand inside."""
+    if not any(c in folded for c in "([{"):
+        return folded, "", ""
+    folded = _INSIDE_WORD.sub(lambda match: match[1] or match[2], folded)
+    series = volume = ""
+    for group in _GROUP.findall(folded):
+        if _EDITION.search(words(group)):
+            continue
+        name, at = _series(group)
+        if at or (name and not series):
+            series, volume = name or series, at or volume
+    bare = _GROUP.sub(" ", folded)
+    return (bare if words(bare) else folded), series, volume
+
+
+def _series(folded: str) -> tuple[str, str]:
+    match = _VOLUME.search(folded)
+    if match:
+        name = words(folded[: match.start()] or folded[match.end() :])
+        return _series_name(name), number(match[1].replace(",", ".")) or match[1]
+    match = _HASH_LIKE.match(folded)
+    if match:
+        return _series_name(words(match[1])), number(match[2]) or ""
+    return _series_name(words(folded)), ""
+
+
+def _series_name(name: str) -> str:
+    name = _strip_article(name)
+    name = re.sub(r" (?:series|trilogy|saga|cycle|novels?|mystery|mysteries|chronicles|reihe|serie)$", "", name)
+    return "" if name.isdigit() else name
+
+
+def _take_volume(main: str, rest: list[str]) -> tuple[str, list[str], str, str]:
+    """Take the first mark of a volume out of the parts: `main`, the others, a series ("wheel of time 3: …"), volume."""
+    parts = [main, *rest]
+    for at, part in enumerate(parts):
+        match = _VOLUME.search(part) or _ORDINAL.search(part)
+        if not match:
+            continue
+        before, after = part[: match.start()].strip(), part[match.end() :].strip()
+        value = number(match[1]) or match[1]
+        if at == 0 and rest and before and not after:
+            return rest[0], rest[1:], _series_name(before), value
+        parts[at] = re.sub(r" (?:of|der|des|de|von|in)$|^(?:of|in) ", "", f"{before} {after}".strip())
+        return parts[0], parts[1:], "", value
+    return main, rest, "", ""
+
+
+def _strip_article(text: str) -> str:
+    return _ARTICLE.sub("", text) or text

@@ -1,0 +1,238 @@
+"""Train the pair scorer: `python -m spark_jobs.works.train_scorer --records R.csv --truth T.csv --columns id=…`.
+
+In: a catalogue whose works are known. Out: `scorer/model.txt`, `rarity.npy`, `report.json` beside this file.
+
+One catalogue teaches its own habits only (many editions a work, a language column, whole names). So the scorer learns
+from several worlds made of it: as it is; with one or two editions a work, as most catalogues have; without the columns
+that many lack; with initials for given names; with authors missing. Every world weighs the same. Folds are made by
+author, so that all editions of a work, and all works that could be taken for it, are in one fold.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import typer
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from bookworks.cli.entry import run
+from bookworks.metrics.clustering import agreement
+from bookworks.settings import get_settings
+from spark_jobs.lake import spark_schema
+from spark_jobs.session import spark_session
+from spark_jobs.works import scorer
+from spark_jobs.works.clustering import PAIRS, Constraints, MatchConfig, assign, block_rows, gather, in_portions, parse
+from spark_jobs.works.files import Columns, read_catalogue
+from spark_jobs.works.pairs import Floats, Nodes, features, rarity_table
+from spark_jobs.works.records import PARSED
+
+FOLDS = 3
+PARAMS = {
+    "objective": "binary", "num_leaves": 31, "learning_rate": 0.1, "min_data_in_leaf": 40, "feature_fraction": 0.7,
+    "bagging_fraction": 0.8, "bagging_freq": 1, "num_threads": 2, "deterministic": True, "seed": 1, "verbose": -1,
+}  # fmt: skip
+TREES = 150
+# More of these never makes one work less likely, whatever noise the labels hold.
+RISING = (
+    "main_equal", "main_jaro_winkler", "main_ratio", "full_ratio", "full_sorted", "shared_of_longer", "numbers", "volume",
+    "kind", "given", "subtitle_ratio", "main_shared_of_longer",
+)  # fmt: skip
+MOST_WEIGHT = 20.0  # of a pair of nodes with many records
+_CONTEXT = ("language", "format_", "series", "publisher", "year")
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class World:
+    """One way in which a catalogue may be less than the labelled one.
+
+    Attributes:
+        sparse: few editions a work.
+        bare: nothing but title and author.
+        initials: share of records with initials for given names, most of them without further persons.
+        nameless: share of records without an author.
+    """
+
+    name: str
+    sparse: bool = False
+    bare: bool = False
+    initials: float = 0.0
+    nameless: float = 0.0
+
+
+WORLDS = (
+    World("full"), World("full, bare", bare=True), World("sparse", sparse=True),
+    World("sparse, bare", sparse=True, bare=True), World("sparse, initials", sparse=True, bare=True, initials=0.5),
+    World("sparse, nameless", sparse=True, nameless=0.4), World("full, nameless", nameless=0.4),
+)  # fmt: skip
+
+
+def draw(name: str) -> Any:
+    """A number from 0 to 1 that depends on the record and `name` alone."""
+    return F.pmod(F.xxhash64(F.lit(name), "edition_id"), F.lit(10_000)) / 10_000
+
+
+def changed(parsed: DataFrame, truth: DataFrame, world: World) -> DataFrame:
+    """The parsed records as they would be in another world."""
+    if world.sparse:
+        labelled = parsed.join(truth, "edition_id")
+        kept = F.row_number().over(_shuffled(world.name)) <= _editions_of(world.name)
+        parsed = labelled.withColumn("_kept", kept).where("_kept").select(*PARSED.names)
+    if world.bare:
+        parsed = parsed.withColumns({name: F.lit("") for name in ("language", "series", "publisher", "year")})
+    if world.initials:
+        short = F.regexp_replace("given", r"(\w)\w*", "$1")
+        parsed = parsed.withColumn("given", F.when(draw("given") < world.initials, short).otherwise(F.col("given")))
+        parsed = parsed.withColumn("others", F.when(draw("others") < 0.6, "").otherwise(F.col("others")))
+    if world.nameless:
+        lost = draw("author") < world.nameless
+        parsed = parsed.withColumns({c: F.when(lost, "").otherwise(F.col(c)) for c in ("surname", "given", "others")})
+    return parsed
+
+
+def _shuffled(name: str) -> Any:
+    from pyspark.sql import Window
+
+    return Window.partitionBy("work").orderBy(F.xxhash64(F.lit(name), "edition_id"), "edition_id")
+
+
+def _editions_of(name: str) -> Any:
+    share = F.pmod(F.xxhash64(F.lit(name), "work"), F.lit(100))
+    return F.when(share < 75, 1).when(share < 95, 2).otherwise(3)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Compared pairs of one world.
+
+    Attributes:
+        a, b: node ids, shape (n,). values: features, shape (n, f). same: whether they are one work, shape (n,).
+        weight: how much each counts, sums to 1. fold: of each side, shape (2, n).
+        members, nodes: what `gather` gave.
+    """
+
+    names: list[str]
+    a: npt.NDArray[np.object_]
+    b: npt.NDArray[np.object_]
+    values: Floats
+    same: npt.NDArray[np.bool_]
+    weight: Floats
+    fold: npt.NDArray[np.int64]
+    members: DataFrame
+    nodes: DataFrame
+
+
+def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Floats) -> Examples:
+    """Features and labels of all pairs that would be compared."""
+    members, nodes = gather(parsed, Constraints())
+    rows = block_rows(nodes, config)
+    names: list[str] = features(Nodes(_no_rows(), table), np.empty(0, np.int64), np.empty(0, np.int64))[0]
+    schema = pa.schema([("a", pa.string()), ("b", pa.string()), *((name, pa.float32()) for name in names)])
+
+    def run_bucket(bucket: pa.Table) -> pa.Table:
+        bucket = bucket.sort_by([("rule", "ascending"), ("key", "ascending"), ("node", "ascending")])
+        columns = {name: bucket[name].to_pylist() for name in bucket.column_names}
+        ids, prepared, parts = np.array(columns["node"], object), Nodes(columns, table), []
+        for a, b in in_portions(columns, config):
+            values = features(prepared, a, b)[1]
+            arrays = [pa.array(ids[a].tolist(), pa.string()), pa.array(ids[b].tolist(), pa.string())]
+            parts.append(pa.table([*arrays, *(pa.array(values[:, k]) for k in range(len(names)))], schema=schema))
+        return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    bucketed = rows.withColumn("bucket", F.pmod(F.xxhash64("rule", "key"), F.lit(16))).groupBy("bucket")
+    found = bucketed.applyInArrow(run_bucket, spark_schema(schema)).dropDuplicates(["a", "b"]).toArrow()
+    labelled = members.join(truth, "edition_id")
+    about = labelled.groupBy("node").agg(
+        F.mode("work", True).alias("work"), F.mode("fold", True).alias("fold"), F.count("*").alias("n")
+    )
+    known = {row["node"]: (row["work"], row["fold"], row["n"]) for row in about.toLocalIterator()}
+    a, b = (np.array(found[side].to_pylist(), object) for side in ("a", "b"))
+    work, fold, count = ([np.array([known[node][k] for node in side]) for side in (a, b)] for k in range(3))
+    weight = np.minimum(np.sqrt(count[0] * count[1]), MOST_WEIGHT)
+    values = np.column_stack([found[name].to_numpy() for name in names])
+    return Examples(names, a, b, values, work[0] == work[1], (weight / weight.sum()).astype(np.float32),
+                    np.stack(fold), members, nodes)  # fmt: skip
+
+
+def _no_rows() -> dict[str, list[Any]]:
+    from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS
+
+    return {name: [] for name in (*NODE_TEXTS, *NODE_NUMBERS)}
+
+
+def fit(worlds: list[Examples], left_out: int | None) -> lightgbm.Booster:
+    """A model of all pairs with no side in the fold left out."""
+    kept = [(one.fold != left_out).all(axis=0) for one in worlds]
+    values = np.concatenate([one.values[mask] for one, mask in zip(worlds, kept, strict=True)])
+    same = np.concatenate([one.same[mask] for one, mask in zip(worlds, kept, strict=True)])
+    weight = np.concatenate([one.weight[mask] * 1e5 for one, mask in zip(worlds, kept, strict=True)])
+    data = lightgbm.Dataset(values, same, weight=weight, feature_name=worlds[0].names)
+    rising = [int(name in RISING) for name in worlds[0].names]
+    return lightgbm.train(PARAMS | {"monotone_constraints": rising}, data, TREES)
+
+
+def measured(one: Examples, p: Floats, truth: DataFrame, config: MatchConfig) -> dict[str, float]:
+    """Agreement with the truth of the clusters that follow from probabilities that no pair's own fold has seen."""
+    spark = truth.sparkSession
+    kept = p >= config.floor
+    least, most = np.minimum(one.a, one.b)[kept], np.maximum(one.a, one.b)[kept]
+    columns = [pa.array(least.tolist()), pa.array(most.tolist()), pa.array(p[kept].astype(float))]
+    pairs = spark.createDataFrame(pa.table(columns, schema=PAIRS))
+    placed = assign(one.members, one.nodes, pairs, config).join(truth, "edition_id").select("cluster", "work").toArrow()
+    return agreement(placed["cluster"].to_pylist(), placed["work"].to_pylist())
+
+
+def train(spark: SparkSession, records: DataFrame, truth: DataFrame, config: MatchConfig) -> dict[str, Any]:
+    """Train, measure by cross-validation, keep the model; returns the report."""
+    parsed = parse(records).localCheckpoint()
+    titles = parsed.select(F.concat_ws(" ", "main", "subtitle").alias("t"), "surname").distinct().toArrow()["t"]
+    table = rarity_table(titles.to_pylist())
+    first = parsed.join(truth, "edition_id").groupBy("work").agg(F.min("surname").alias("surname"))
+    folded = spark.createDataFrame(
+        [(row["work"], zlib.crc32(row["surname"].encode()) % FOLDS) for row in first.toLocalIterator()],
+        "work string, fold long",
+    )
+    truth = truth.join(folded, "work").localCheckpoint()
+    worlds = [examples(changed(parsed, truth, world), truth, config, table) for world in WORLDS]
+    predicted = [np.zeros(len(one.same), np.float32) for one in worlds]
+    for fold in range(FOLDS):
+        model = fit(worlds, fold)
+        for one, p in zip(worlds, predicted, strict=True):
+            mine = one.fold[0] == fold
+            p[mine] = model.predict(one.values[mine])
+    report = {w.name: measured(one, p, truth, config) for w, one, p in zip(WORLDS, worlds, predicted, strict=True)}
+    scorer.FOLDER.mkdir(exist_ok=True)
+    np.save(scorer.RARITY, table.astype(np.float16))
+    fit(worlds, None).save_model(str(scorer.MODEL))
+    return {"folds": FOLDS, "split": "by author of the work", "threshold": config.threshold, "worlds": report}
+
+
+def main(
+    records: Annotated[Path, typer.Option(help="CSV of editions.")],
+    truth: Annotated[Path, typer.Option(help="CSV with the columns record_id, work.")],
+    columns: Annotated[str, typer.Option(help="id=…,title=…,author=…,…")],
+) -> None:
+    """Train the scorer and print its report."""
+    config = MatchConfig()
+    with spark_session(get_settings(), "train_scorer") as spark:
+        editions = read_catalogue(spark, records, Columns.of_text(columns)).editions
+        known = spark.read.csv(str(truth), header=True).toDF("edition_id", "work")
+        report = train(spark, editions, known, config)
+    (scorer.FOLDER / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    typer.echo(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    run(app)

@@ -1,0 +1,222 @@
+"""Which editions are one work, on Spark, with the trained scorer."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import random
+import time
+from collections import defaultdict
+
+import pytest
+
+from bookworks.errors import ContractError, SettingError, TerminalError
+from spark_jobs.works import cli
+from spark_jobs.works.clustering import Constraints, MatchConfig, cluster
+from spark_jobs.works.evaluation import evaluate, read_works
+from spark_jobs.works.files import Columns, read_catalogue
+from spark_jobs.works.matching import match
+from spark_jobs.works.records import FIELDS
+
+CONFIG = MatchConfig()
+SAME = [
+    ("The Hobbit", "HOBBIT"),
+    ("The Hobbit", "The Hobbit: A Novel"),
+    ("The Hobbit", "The Hobbit (Middle-earth, #1)"),
+    ("The Hobbit", "The Hobbit; or There and Back Again"),
+    ("Der Schwarm. Roman.", "Der Schwarm"),
+    ("Harry Potter and the Goblet of Fire", "Harry Potter and the Gobelt of Fire"),
+    ("Café & Bar", "Cafe and Bar"),
+    ("The Two Towers (The Lord of the Rings, #2)", "Two Towers, The"),
+    ("Moby-Dick; or, The Whale", "Moby Dick"),
+]
+DIFFERENT = [
+    ("Sandman, Vol. 1", "Sandman, Vol. 2"),
+    ("Fables (Vol. 3)", "Fables (Vol. 4)"),
+    ("1984", "1985"),
+    ("Star Wars: A New Hope", "Star Wars: The Empire Strikes Back"),
+    ("The Cat Who Saw Red", "The Cat Who Saw Stars"),
+    ("Harry Potter and the Goblet of Fire", "Harry Potter and the Chamber of Secrets"),
+    ("Henry IV, Part 1", "Henry IV, Part 2"),
+]
+
+
+@pytest.fixture(scope="module")
+def editions(request):
+    """`editions((title, author), …)`: ids e00, e01, …"""
+    spark = request.getfixturevalue("spark")
+
+    def make(*rows, **more):
+        full = [
+            {"edition_id": f"e{n:02}", "title": title, "author": author} | {k: v[n] for k, v in more.items()}
+            for n, (title, author) in enumerate(rows)
+        ]
+        schema = ", ".join(f"{name} string" for name in FIELDS)
+        return spark.createDataFrame([tuple(row.get(name) for name in FIELDS) for row in full], schema)
+
+    return make
+
+
+def groups(frame):
+    found = defaultdict(set)
+    for row in frame.collect():
+        found[row.cluster].add(row.edition_id)
+    return {frozenset(group) for group in found.values()}
+
+
+def test_spellings_of_one_work_meet_and_different_works_of_one_author_stay_apart(editions):
+    """Each pair of titles has an author of its own."""
+    pairs = [*SAME, *DIFFERENT]
+    rows = [(title, f"Anna Author{chr(97 + n)}") for n, pair in enumerate(pairs) for title in pair]
+    work_of = {row.edition_id: row.cluster for row in cluster(editions(*rows), CONFIG).editions.collect()}
+    met = [pair for n, pair in enumerate(pairs) if work_of[f"e{2 * n:02}"] == work_of[f"e{2 * n + 1:02}"]]
+    assert met == SAME
+
+
+def test_a_missing_author_matches_nobody_by_itself_but_an_isbn_ties(editions):
+    rows = editions(
+        ("Dune", None), ("Dune", None), ("Dune", "Frank Herbert"), ("Dune Messiah", "Herbert, Frank"),
+        isbn=[None, "0441013597; 9780441013593", "9780441013593", None],
+    )  # fmt: skip
+    assert groups(cluster(rows, CONFIG).editions) == {frozenset({"e00"}), frozenset({"e01", "e02"}), frozenset({"e03"})}
+
+
+def test_what_persons_decided_binds_and_reaches_editions_of_one_spelling(editions):
+    rows = [("Emma", "Jane Austen")] * 3 + [("Persuasion", "Jane Austen")]
+    decided = Constraints(together=[["e00", "e03"]], apart=[(["e00"], ["e01", "e02"])])
+    assert groups(cluster(editions(*rows), CONFIG, decided).editions) == {
+        frozenset({"e00", "e03"}), frozenset({"e01", "e02"}),
+    }  # fmt: skip
+
+
+def test_odd_records_come_out_once_and_unsure(editions):
+    rows = [(None, None), ("", ""), ("Untitled", None), ("Untitled", "Unknown"), ("a" * 5000, "b"),
+            ("עברית", "מחבר"), ("🐉", None), ("()", "Various")]  # fmt: skip
+    found = {row.edition_id: row for row in cluster(editions(*rows), CONFIG).editions.collect()}
+    assert len(found) == len({row.cluster for row in found.values()}) == len(rows)
+    assert [found[f"e{n:02}"].confidence for n in range(4)] == [0, 0, 0, 0]
+
+
+def test_order_and_partitions_change_nothing(editions):
+    rows = [(title, "Anna Author") for pair in SAME + DIFFERENT for title in pair]
+    frame = editions(*rows)
+    first = sorted(cluster(frame, CONFIG).editions.collect())
+    again = sorted(cluster(frame.orderBy("title").repartition(5), CONFIG).editions.collect())
+    assert first == again
+
+
+def test_a_block_over_its_bound_is_named_and_loses_nothing(editions):
+    small = MatchConfig(key_block_size=3)
+    found = cluster(editions(*[("Holy Bible", None)] * 5), small)
+    assert [tuple(row) for row in found.cut.collect()] == [("title", "holy bible", 5)]
+    assert found.cut_counts() == {"blocks_cut": 1, "nodes_in_cut_blocks": 5}
+    assert len(groups(found.editions)) == 5
+
+
+def test_a_missing_column_is_named(editions):
+    with pytest.raises(ContractError, match="publisher"):
+        cluster(editions(("A", "B")).drop("publisher"), CONFIG)
+
+
+def test_two_catalogues_that_write_names_differently_match(editions):
+    left = editions(("The Hobbit", "J. R. R. Tolkien"), ("Emma", "Jane Austen"), ("Dune", "Frank Herbert, A. N. Other"))
+    right = editions(
+        ("Emma : a novel /", "Austen, Jane, 1775-1817"), ("Persuasion", "Austen, Jane"), ("Hobbit", "Tolkien, J. R. R.")
+    )
+    assert {(row.left_id, row.right_id) for row in match(left, right, CONFIG).collect()} == {
+        ("e00", "e02"),
+        ("e01", "e00"),
+    }
+
+
+CSV = (
+    'id;titel;"autor"\n1;Dune;Herbert\n2;"A ""quoted"" one";X\n3;short\n'
+    '4;"escaped \\\\"; too";Y\n;no id;Z\n5;Gra\xdfl;\xc4\n'
+)
+
+
+def test_a_file_is_read_and_what_cannot_be_is_reported_with_its_line(spark, tmp_path):
+    path = tmp_path / "books.csv.gz"
+    path.write_bytes(gzip.compress(CSV.encode("latin-1")))
+    read = read_catalogue(spark, path, Columns.of_text("id=id,title=titel,author=autor"), ";", "latin-1")
+    assert [(row.row, row.edition_id, row.title) for row in read.editions.orderBy("row").collect()] == [
+        (0, "1", "Dune"), (1, "2", 'A "quoted" one'), (2, "4", 'escaped "; too'), (3, "5", "Graßl"),
+    ]  # fmt: skip
+    assert [(line, reason) for line, reason, _ in read.rejected] == [
+        (4, "2 fields where the header has 3"),
+        (6, "no id"),
+    ]
+    wrong = read_catalogue(spark, path, Columns.of_text("id=id,title=titel"), ";", "utf-8")
+    assert [(line, reason) for line, reason, _ in wrong.rejected if "utf-8" in reason] == [(7, "not utf-8")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "separator", "encoding", "error", "words"),
+    [
+        ("id=nope", ";", "latin-1", ContractError, "nope"),
+        ("id=id", ";;", "latin-1", SettingError, "one character"),
+        ("id=id", ";", "klingon", SettingError, "encoding"),
+        ("title=titel", ";", "latin-1", SettingError, "no id"),
+        ("id=id,colour=x", ";", "latin-1", SettingError, "cannot be read"),
+    ],
+)
+def test_a_users_mistake_is_said_in_words(spark, tmp_path, columns, separator, encoding, error, words):
+    path = tmp_path / "books.csv"
+    path.write_bytes(CSV.encode("latin-1"))
+    with pytest.raises(error, match=words):
+        read_catalogue(spark, path, Columns.of_text(columns), separator, encoding)
+
+
+def test_a_file_that_is_not_there(spark, tmp_path):
+    with pytest.raises(TerminalError, match="cannot be opened"):
+        read_catalogue(spark, tmp_path / "none.csv", Columns.of_text("id=id"))
+
+
+def test_one_line_for_each_row_in_its_order(spark, tmp_path):
+    path, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    path.write_text("id,t,a\nb,Dune,Frank Herbert\na,DUNE,Frank Herbert\nb,Dune,Frank Herbert\nc,Emma,\n")
+    read = read_catalogue(spark, path, Columns.of_text("id=id,title=t,author=a"))
+    works = cli.write(read, cluster(cli.once(read.editions), CONFIG).editions, out)
+    with out.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["record_id"] for row in rows] == ["b", "a", "b", "c"]
+    assert works == 2
+    assert rows[0]["work_id"] == rows[1]["work_id"] == rows[2]["work_id"] != rows[3]["work_id"]
+
+
+def test_evaluation_counts_what_is_missing_and_shows_the_worst(tmp_path):
+    found = {"1": "a", "2": "a", "3": "a", "4": "b", "9": "z"}
+    result = evaluate(found, {"1": "x", "2": "x", "3": "y", "4": "y", "5": "y"})
+    assert (result.missing, result.unknown, result.records) == (1, 1, 5)
+    assert (result.worst[0].work_id, result.worst[0].works, result.worst[0].false_pairs) == ("a", 2, 2)
+    assert result.scores["pairwise_precision"] == pytest.approx(1 / 3)
+    assert result.sizes["found"] == {
+        "1": 2,
+        "2": 0,
+        "3-5": 1,
+        "6-10": 0,
+        "11-20": 0,
+        "21-50": 0,
+        "51-100": 0,
+        "101+": 0,
+    }
+    with pytest.raises(ContractError, match="no record in common"):
+        evaluate({"1": "a"}, {"2": "b"})
+    (tmp_path / "w.csv").write_text("record_id,work_id\n1,a\n1,b\n")
+    with pytest.raises(ContractError, match="twice"):
+        read_works(tmp_path / "w.csv", ("work_id",))
+
+
+def test_labelled_editions_are_found_again(spark, data_dir):
+    """No measure of quality, which needs records that the scorer has not seen, but of the whole way through Spark."""
+    folder = data_dir / "goodreads-editions"
+    truth = read_works(folder / "truth.csv.gz", ("work",))
+    few = set(random.Random(1).sample(sorted(set(truth.values())), 600))
+    columns = Columns.of_text("id=record_id,title=Title,author=Author,language=Language,series=Series")
+    read = read_catalogue(spark, folder / "records.csv.gz", columns)
+    kept = [one for one, work in truth.items() if work in few]
+    some = read.editions.join(spark.createDataFrame([(one,) for one in kept], "edition_id string"), "edition_id")
+    began = time.monotonic()
+    found = {row.edition_id: row.cluster for row in cluster(some, CONFIG).editions.collect()}
+    assert set(found) == set(kept)
+    assert evaluate(found, {one: truth[one] for one in kept}).scores["bcubed_f1"] > 0.9, time.monotonic() - began

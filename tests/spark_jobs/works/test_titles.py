@@ -1,0 +1,49 @@
+import pytest
+
+from spark_jobs.works.titles import Title, parse_series, parse_title
+
+CASES = {
+    "Harry Potter and the Sorcerer's Stone (Harry Potter, #1)":
+        Title("harry potter and the sorcerers stone", "", "harry potter", "", "1", ""),
+    "Faust. Teil 2": Title("faust", "", "", "2", "", ""),
+    "Two Towers, The": Title("two towers", "", "", "", "", ""),
+    "Der Schwarm. Roman": Title("schwarm", "", "", "", "", ""),
+    "Wheel of Time, Book 3: The Dragon Reborn": Title("dragon reborn", "", "wheel of time", "", "3", ""),
+    "The Dragon Reborn (The Wheel of Time, Book 3)": Title("dragon reborn", "", "wheel of time", "", "3", ""),
+    "Nineteen Eighty-Four: A Novel": Title("nineteen eighty four", "", "", "", "", ""),
+    "Dune (Penguin Classics)": Title("dune", "", "", "", "", ""),
+    "Les Misérables, Tome II": Title("miserables", "", "", "2", "", ""),
+    "Henry IV, Part 1": Title("henry iv", "", "", "1", "", ""),
+    "Hamlet (Cliffs Notes)": Title("hamlet", "", "cliffs notes", "", "", "guide"),
+    "Moby-Dick; or, The Whale": Title("moby dick", "the whale", "", "", "", ""),
+    "Bis(s) zum Morgengrauen": Title("biss zum morgengrauen", "", "", "", "", ""),
+    "Band 2: Der Ruf": Title("ruf", "", "", "2", "", ""),
+    "Sandman (Vol. 3)": Title("sandman", "", "", "3", "", ""),
+    "Fables (Fables, #4)": Title("fables", "", "fables", "4", "", ""),
+    "1984": Title("1984", "", "", "", "", ""),
+    "Introduction to Algorithms, 3rd Edition": Title("introduction to algorithms", "", "", "", "", ""),
+    "Le vrai du faux : la série culte décryptée": Title("vrai du faux", "la serie culte decryptee", "", "", "", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_a_title_is_taken_apart(text: str) -> None:
+    assert parse_title(text) == CASES[text]
+
+
+@pytest.mark.parametrize(
+    ("text", "series"),
+    [("Harry Potter, #1", ("harry potter", "1")), ("Discworld 12", ("discworld", "12")),
+     ("The Expanse", ("expanse", "")), (None, ("", "")), ("La saga, tome VII", ("saga", "7"))],
+)  # fmt: skip
+def test_a_series_has_a_name_and_a_number(text: str | None, series: tuple[str, str]) -> None:
+    assert parse_series(text) == series
+
+
+@pytest.mark.parametrize(
+    "text", ["", None, "()", "((((", "#", "…", "🐉" * 3000, "a" * 5000, "עברית", "مرحبا: كتاب", "\u202eabc", "Vol. 3"]
+)
+def test_any_text_has_a_title_or_none(text: str | None) -> None:
+    title = parse_title(text)
+    assert all(isinstance(part, str) for part in (title.main, title.subtitle, title.series, title.volume, title.kind))
+    assert len(title.main) <= 600
