@@ -1,6 +1,6 @@
 """Raw interactions to clean ones, each event once, with its work: `python -m spark_jobs.dedupe_interactions`.
 
-In: raw/interactions, clean/edition_works, clean/works. Out: clean/interactions.
+In: raw/interactions, clean/edition_works, clean/works, clean/work_history. Out: clean/interactions.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from bookworks.contracts.lake import CLEAN_SCHEMAS, RAW_SCHEMAS
 from bookworks.settings import Settings
 from spark_jobs.job import Counter, check_sum, run_job
 from spark_jobs.lake import Lake, require_columns
+from spark_jobs.works.ids import current_ids
 
 
 def dedupe(raw: DataFrame) -> DataFrame:
@@ -45,12 +46,21 @@ def with_works(events: DataFrame, edition_works: DataFrame, works: DataFrame) ->
     return joined.withColumn("work_id", F.coalesce("edition_work", named)).select(*CLEAN_SCHEMAS["interactions"].names)
 
 
+def with_current_works(events: DataFrame, history: DataFrame | None) -> DataFrame:
+    """Events that name a work which was merged since, with the work that it is now."""
+    if history is None:
+        return events
+    now = current_ids(history).select(F.col("old_work_id").alias("work_id"), F.col("work_id").alias("current"))
+    return events.join(now, "work_id", "left").withColumn("work_id", F.coalesce("current", "work_id")).drop("current")
+
+
 def run(lake: Lake, _settings: Settings) -> dict[str, int]:
     """Read, transform, write; returns the counts of rows: in = out + duplicates; out = with a work + orphans."""
     counter = Counter()
     raw = counter.watch(lake.read_raw("interactions"), interactions_in=True)
     works = lake.read_clean("works")
-    clean = with_works(dedupe(raw), lake.read_clean("edition_works"), works)
+    events = with_current_works(dedupe(raw), lake.last_clean("work_history"))
+    clean = with_works(events, lake.read_clean("edition_works"), works)
     orphan = F.col("work_id").isNull()
     watched = counter.watch(clean, interactions_out=True, with_work=~orphan, orphans=orphan)
     lake.replace_clean("interactions", watched)

@@ -76,6 +76,10 @@ class Lake:
             raise TerminalError("The lake has no such table yet", received=f"nothing at {where}", todo=todo)
         return self._read(clean_version_prefix(table, version), CLEAN_SCHEMAS[table], todo, optional=False)
 
+    def last_clean(self, table: str) -> DataFrame | None:
+        """A clean table as `read_clean`, None where no job has written it yet."""
+        return None if self._current(table) is None else self.read_clean(table)
+
     def _read(self, prefix: str, schema: pa.Schema, todo: str, optional: bool) -> DataFrame:
         path = f"{self.root}/{prefix}"
         try:

@@ -114,6 +114,13 @@ CLEAN_SCHEMAS: dict[str, pa.Schema] = {
         pa.field("edition_id", pa.string(), nullable=False), pa.field("work_id", pa.string(), nullable=False),
         pa.field("confidence", pa.float64(), nullable=False),
     ]),
+    # Where a work's readers and ids went, when works were put together or taken apart. Append-only.
+    "work_history": pa.schema([
+        pa.field("old_work_id", pa.string(), nullable=False), pa.field("new_work_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # merge, split, restored
+        pa.field("at", UTC_US, nullable=False), pa.field("why", pa.string(), nullable=False),
+        pa.field("score", pa.float64()), pa.field("editions", pa.list_(pa.string()), nullable=False),
+    ]),
     "works": pa.schema([
         pa.field("work_id", pa.string(), nullable=False), pa.field("title", pa.string(), nullable=False),
         pa.field("author", pa.string()), pa.field("author_id", pa.string()),

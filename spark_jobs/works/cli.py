@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -45,10 +46,10 @@ def cluster_command(
     """Find the work of each record of a catalogue; needs no server."""
     console = Console(stderr=True)
     parsed, config = Columns.of_text(columns), MatchConfig(threshold=threshold)
-    with _spark(console) as spark:
+    with TemporaryDirectory() as folder, _spark(console) as spark:
         began = time.monotonic()
         with console.status(f"reading {input.name}"):
-            catalogue = read_catalogue(spark, input, parsed, separator, encoding)
+            catalogue = read_catalogue(spark, input, parsed, Path(folder), separator, encoding)
         with console.status(f"clustering {catalogue.rows:,} records"):
             clustered = cluster(once(catalogue.editions), config)
             works = write(catalogue, clustered.editions, output)
@@ -108,12 +109,10 @@ def match_command(
     """Find the records of two catalogues that are one work; needs no server."""
     console = Console(stderr=True)
     of_left, of_right = Columns.of_text(columns), Columns.of_text(right_columns or columns)
-    with _spark(console) as spark:
+    with TemporaryDirectory() as a, TemporaryDirectory() as b, _spark(console) as spark:
         with console.status("reading"):
-            sides = [
-                read_catalogue(spark, path, of, separator, encoding)
-                for path, of in ((left, of_left), (right, of_right))
-            ]
+            files = ((left, of_left, a), (right, of_right, b))
+            sides = [read_catalogue(spark, path, of, Path(to), separator, encoding) for path, of, to in files]
         with console.status("matching"):
             pairs = matching.match(*(once(side.editions) for side in sides), MatchConfig(threshold=threshold))
             count = _write_pairs(pairs, output)

@@ -7,8 +7,8 @@ rows alone, not on their order or partitions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from rapidfuzz import fuzz
 from spark_jobs.components import components
 from spark_jobs.lake import require_columns, spark_schema
 from spark_jobs.works import blocks
+from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.linkage import APART, TOGETHER, UNSEEN, linkage
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.persons import names_are_inverted
@@ -48,19 +49,6 @@ class MatchConfig:
     component_size: int = 2500
     isbn_probability: float = 0.9
     bucket_rows: int = 10_000
-
-
-@dataclass(frozen=True)
-class Constraints:
-    """What persons decided.
-
-    Attributes:
-        together: edition ids that are one work.
-        apart: no edition of the first is one work with one of the second.
-    """
-
-    together: Sequence[Sequence[str]] = field(default_factory=list)
-    apart: Sequence[tuple[Sequence[str], Sequence[str]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -95,6 +83,8 @@ PAIRS = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string()), pa.fi
 MEMBERS = pa.schema([pa.field("node", pa.string()), pa.field("root", pa.string()), pa.field("sure", pa.float64())])
 _SPELLING = ("surname", "given", "main", "subtitle", "volume", "series_number", "kind")
 _MOST_VALUES = 6
+_TELLING_WORDS = 3  # of a title that may match without an author
+_TITLE_ALONE = 0.3
 _SAME_SERIES = 80  # least likeness of two names of one series, 0 to 100
 _SAME_SPELLING = 0.99  # how sure two records of one spelling are one work: on labelled editions .997 of pairs
 
@@ -110,7 +100,7 @@ def cluster(editions: DataFrame, config: MatchConfig, decided: Constraints | Non
     Raises:
         ContractError: a column is missing.
     """
-    decided = decided or Constraints()
+    decided = decided or Constraints([], [])
     members, nodes = gather(parse(editions), decided)
     rows = block_rows(nodes, config).localCheckpoint()
     pairs = score_pairs(rows, config).unionByName(_bonds(members, decided)).localCheckpoint()
@@ -127,7 +117,7 @@ def parse(editions: DataFrame) -> DataFrame:
     """`records.PARSED` of each edition; how names are written is put to the vote in each `source`."""
     require_columns(editions, FIELDS, "the catalogue")
     source = F.col("source") if "source" in editions.columns else F.lit("")
-    rows = editions.select(*FIELDS, source.alias("source"))
+    rows = editions.select(*FIELDS, source.alias("source")).repartition(_tasks(editions), "edition_id")
     inverted = _sources_with_inverted_names(rows)
 
     # Taking titles and names apart needs Python; Arrow hands over whole columns.
@@ -135,6 +125,11 @@ def parse(editions: DataFrame) -> DataFrame:
         return parse_batches(batches, inverted)
 
     return rows.mapInArrow(run, spark_schema(PARSED)).localCheckpoint()
+
+
+def _tasks(frame: DataFrame) -> int:
+    """Partitions for steps that cost much Python a row: Spark, left to itself, gathers small tables on one core."""
+    return 4 * frame.sparkSession.sparkContext.defaultParallelism
 
 
 def _sources_with_inverted_names(rows: DataFrame) -> frozenset[str]:
@@ -231,7 +226,8 @@ def score_pairs(rows: DataFrame, config: MatchConfig) -> DataFrame:
 
     bucket = F.pmod(F.xxhash64("rule", "key"), F.lit(buckets))
     # Comparing texts of many pairs at once needs numpy; one call gets whole blocks, and as many as it can hold.
-    found = rows.withColumn("bucket", bucket).groupBy("bucket").applyInArrow(run, spark_schema(PAIRS))
+    bucketed = rows.withColumn("bucket", bucket).repartition(_tasks(rows), "bucket")
+    found = bucketed.groupBy("bucket").applyInArrow(run, spark_schema(PAIRS))
     return found.groupBy("a", "b").agg(F.max("p").alias("p"))
 
 
@@ -285,9 +281,17 @@ def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config
         elif columns["rule"][i] == blocks.ISBN:
             p[k] = max(p[k], config.isbn_probability)
         elif not columns["surname"][i] or not columns["surname"][j]:
-            same = _meet(columns["publishers"], i, j) and _meet(columns["years"], i, j)
-            p[k] = max(p[k], 0.5 * (1 + p[k])) if same and columns["main"][i] == columns["main"][j] else p[k]
+            p[k] = _without_author(columns, i, j, p[k])
     return p
+
+
+def _without_author(columns: dict[str, list[Any]], i: int, j: int, p: float) -> float:
+    """A short title alone ("Poems") tells nothing where an author is missing."""
+    same = columns["main"][i] == columns["main"][j]
+    if same and _meet(columns["publishers"], i, j) and _meet(columns["years"], i, j):
+        return max(p, 0.5 * (1 + p))
+    words = min(len(f"{columns['main'][k]} {columns['subtitle'][k]}".split()) for k in (i, j))
+    return p if words >= _TELLING_WORDS else min(p, _TITLE_ALONE)
 
 
 def _other_volume(columns: dict[str, list[Any]], i: int, j: int) -> bool:
@@ -323,13 +327,10 @@ def assign(members: DataFrame, nodes: DataFrame, pairs: DataFrame, config: Match
     lone = F.count("*").over(Window.partitionBy("node")) == 1
     unknown = F.col("main") == ""
     sure = F.coalesce("sure", F.when(lone, F.lit(1.0)).otherwise(F.lit(_SAME_SPELLING)))
-    placed = joined.select(
-        "edition_id", root.alias("root"), F.when(unknown & lone, F.lit(0.0)).otherwise(sure).alias("confidence")
-    )
+    confidence = F.round(F.when(unknown & lone, 0.0).otherwise(F.greatest(sure, F.lit(0.0))), 4)
+    placed = joined.select("edition_id", "author_id", root.alias("root"), confidence.alias("confidence"))
     smallest = F.min("edition_id").over(Window.partitionBy("root"))
-    return placed.select(
-        "edition_id", smallest.alias("cluster"), F.round(F.greatest("confidence", F.lit(0.0)), 4).alias("confidence")
-    )
+    return placed.select("edition_id", smallest.alias("cluster"), "confidence", "author_id")
 
 
 def _strongest(pairs: DataFrame) -> DataFrame:
@@ -356,7 +357,8 @@ def _linked(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFram
         return link_bucket(table, config)
 
     bucket = F.pmod(F.xxhash64("root"), F.lit(buckets))
-    return rows.withColumn("bucket", bucket).groupBy("bucket").applyInArrow(run, spark_schema(MEMBERS))
+    bucketed = rows.withColumn("bucket", bucket).repartition(_tasks(rows), "bucket")
+    return bucketed.groupBy("bucket").applyInArrow(run, spark_schema(MEMBERS))
 
 
 def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,28 +64,25 @@ class Catalogue:
         editions: `row` (place in the file, from 0) and `records.FIELDS`.
         rows: how many rows could be read.
         rejected: line number, reason and text of each that could not.
-        folder: where the rows lie for Spark; gone with this object.
     """
 
     editions: DataFrame
     rows: int
     rejected: list[tuple[int, str, str]]
-    folder: tempfile.TemporaryDirectory[str]
 
 
 def read_catalogue(
-    spark: SparkSession, path: Path, columns: Columns, separator: str = ",", encoding: str = "utf-8"
+    spark: SparkSession, path: Path, columns: Columns, folder: Path, separator: str = ",", encoding: str = "utf-8"
 ) -> Catalogue:
-    """Read a file, row by row, into Parquet for Spark.
+    """Read a file, row by row, into a Parquet file in `folder`, which must outlive the catalogue.
 
     Raises:
         TerminalError: no such file, or it is not what its name says.
         SettingError: unknown encoding, or a separator of more than one character.
         ContractError: a column is missing, or the file has no header.
     """
-    folder = tempfile.TemporaryDirectory(prefix="bookworks-works-")
     rejected: list[tuple[int, str, str]] = []
-    target = Path(folder.name) / "editions.parquet"
+    target = folder / f"{path.name}.parquet"
     rows = 0
     with pq.ParquetWriter(target, _SCHEMA) as writer:
         for chunk in _chunks(_rows(path, columns, separator, encoding, rejected)):
@@ -96,7 +92,7 @@ def read_catalogue(
                 pa.table([pa.array(v, f.type) for v, f in zip(values, _SCHEMA, strict=True)], schema=_SCHEMA)
             )
             rows += len(chunk)
-    return Catalogue(spark.read.parquet(str(target)), rows, rejected, folder)
+    return Catalogue(spark.read.parquet(str(target)), rows, rejected)
 
 
 def _chunks(rows: Iterator[tuple[str | None, ...]]) -> Iterator[list[tuple[str | None, ...]]]:

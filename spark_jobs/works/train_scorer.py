@@ -14,6 +14,7 @@ import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import lightgbm
@@ -30,7 +31,8 @@ from bookworks.settings import get_settings
 from spark_jobs.lake import spark_schema
 from spark_jobs.session import spark_session
 from spark_jobs.works import scorer
-from spark_jobs.works.clustering import PAIRS, Constraints, MatchConfig, assign, block_rows, gather, in_portions, parse
+from spark_jobs.works.clustering import PAIRS, MatchConfig, assign, block_rows, gather, in_portions, parse
+from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.files import Columns, read_catalogue
 from spark_jobs.works.pairs import Floats, Nodes, features, rarity_table
 from spark_jobs.works.records import PARSED
@@ -43,8 +45,8 @@ PARAMS = {
 TREES = 150
 # More of these never makes one work less likely, whatever noise the labels hold.
 RISING = (
-    "main_equal", "main_jaro_winkler", "main_ratio", "full_ratio", "full_sorted", "shared_of_longer", "numbers", "volume",
-    "kind", "given", "subtitle_ratio", "main_shared_of_longer",
+    "main_equal", "main_jaro_winkler", "main_ratio", "full_ratio", "full_sorted", "shared_of_longer", "numbers",
+    "volume", "kind", "given", "subtitle_ratio", "main_shared_of_longer",
 )  # fmt: skip
 MOST_WEIGHT = 20.0  # of a pair of nodes with many records
 _CONTEXT = ("language", "format_", "series", "publisher", "year")
@@ -134,7 +136,7 @@ class Examples:
 
 def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Floats) -> Examples:
     """Features and labels of all pairs that would be compared."""
-    members, nodes = gather(parsed, Constraints())
+    members, nodes = gather(parsed, Constraints([], []))
     rows = block_rows(nodes, config)
     names: list[str] = features(Nodes(_no_rows(), table), np.empty(0, np.int64), np.empty(0, np.int64))[0]
     schema = pa.schema([("a", pa.string()), ("b", pa.string()), *((name, pa.float32()) for name in names)])
@@ -224,10 +226,10 @@ def main(
 ) -> None:
     """Train the scorer and print its report."""
     config = MatchConfig()
-    with spark_session(get_settings(), "train_scorer") as spark:
-        editions = read_catalogue(spark, records, Columns.of_text(columns)).editions
+    with TemporaryDirectory() as folder, spark_session(get_settings(), "train_scorer") as spark:
+        catalogue = read_catalogue(spark, records, Columns.of_text(columns), Path(folder))
         known = spark.read.csv(str(truth), header=True).toDF("edition_id", "work")
-        report = train(spark, editions, known, config)
+        report = train(spark, catalogue.editions, known, config)
     (scorer.FOLDER / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     typer.echo(json.dumps(report, indent=2))
 
