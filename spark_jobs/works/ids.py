@@ -6,8 +6,8 @@ edition, and the new rows of the history (`WORK_HISTORY`).
 The rule:
 
 1. At the first run a work is named after its smallest edition_id.
-2. A cluster whose editions are exactly those that a retired id had when it was retired gets it back. (If
-   several such ids are retired, the one whose retirement is longest ago.)
+2. A cluster whose editions are exactly those that a retired id had when it was retired gets it back; of
+   several such ids the one that was retired last.
 3. Else each id goes to the cluster, of those that are left, that holds most of its own editions. An edition that
    came by a merge is not the own one of the work it came to, but of the work it came from; so if a merge is
    undone, each half finds its id, even if both have grown meanwhile or several merges are undone at once.
@@ -34,7 +34,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
-from bookworks.contracts.lake import UTC_US
+from bookworks.contracts.lake import CLEAN_SCHEMAS
 from bookworks.errors import TerminalError
 from spark_jobs.lake import conform, require_columns, spark_schema
 
@@ -42,12 +42,7 @@ MAX_ROUNDS = 40
 
 # One row for each change of an id. `editions`, sorted: of a merge those of the retired old work, of a
 # split and of a restored id those of the new work.
-WORK_HISTORY = pa.schema([
-    pa.field("old_work_id", pa.string(), nullable=False), pa.field("new_work_id", pa.string(), nullable=False),
-    pa.field("kind", pa.string(), nullable=False),  # merge, split, restored
-    pa.field("at", UTC_US, nullable=False), pa.field("why", pa.string(), nullable=False),
-    pa.field("score", pa.float64()), pa.field("editions", pa.list_(pa.string()), nullable=False),
-])  # fmt: skip
+WORK_HISTORY = CLEAN_SCHEMAS["work_history"]
 WORKS_BEFORE = pa.schema([pa.field("edition_id", pa.string()), pa.field("work_id", pa.string())])
 
 
@@ -178,10 +173,9 @@ def _quiet(known: DataFrame) -> DataFrame:
 def _exact(loud: DataFrame, retired: DataFrame, history: DataFrame) -> DataFrame:
     """`cluster`, `work_id` of the clusters that hold exactly what a retired id once had: each of both at most once."""
     merges = history.where("kind = 'merge'").select(F.col("old_work_id").alias("work_id"), "at", "editions")
-    found = _editions(loud).join(merges.join(retired.select("work_id"), "work_id"), "editions")
-    oldest = F.min(F.struct("at", "cluster")).alias("oldest")
-    of_work = found.groupBy("work_id").agg(oldest).select("work_id", "oldest.*")
-    return of_work.groupBy("cluster").agg(F.min_by("work_id", F.struct("at", "work_id")).alias("work_id"))
+    found = _editions(loud).join(merges.join(retired.select("work_id", "since"), "work_id"), "editions")
+    of_work = found.groupBy("work_id", "since").agg(F.min_by("cluster", F.struct("at", "cluster")).alias("cluster"))
+    return of_work.groupBy("cluster").agg(F.max_by("work_id", F.struct("since", "work_id")).alias("work_id"))
 
 
 def _editions(loud: DataFrame) -> DataFrame:
@@ -236,11 +230,10 @@ def _choices(votes: DataFrame, exact: DataFrame) -> DataFrame:
 
 def _free(choices: DataFrame, retired: DataFrame) -> DataFrame:
     """The choices without those of retired ids that stay with what they were merged into; with `since`."""
-    places = choices.select("work_id", "cluster")
-    beside = choices.join(retired.select("work_id", "parent", "root", "since"), "work_id", "left")
-    for name in ("parent", "root"):
-        beside = beside.join(places.toDF(name, f"cluster_of_{name}"), name, "left")
-    return beside.where("living OR exact OR cluster <> coalesce(cluster_of_parent, cluster_of_root)")
+    past = retired.select("work_id", "parent", "since")
+    places = choices.select(F.col("work_id").alias("parent"), F.col("cluster").alias("cluster_of_parent"))
+    beside = choices.join(past, "work_id", "left").join(places, "parent", "left")
+    return beside.where("living OR exact OR cluster <> cluster_of_parent")
 
 
 def _ranked(claims: DataFrame) -> DataFrame:

@@ -34,11 +34,14 @@ STORIES = {
     "bigger wins": ["a|bc", "abc"],
     "tie of a merge": ["ab|cd", "abcd"],
     "undone": ["abc|de", "abcde", "abc|de"],
-    "undone after growth": ["ab|cd", "abcd", "abcdef", "ab|cdef"],
-    "all undone at once": ["abc|de|f", "abc|def", "abcdef", "abc|de|f"],
-    "first undone first": ["abc|de|f", "abc|def", "abcdef", "abcde|f"],
-    "half undone": ["abc|de|f", "abc|def", "abcdef", "abcf|de"],
+    "undone after growth": ["abc|de", "abcde", "abcdefg", "abc|defg"],
+    "all undone at once": ["abcd|ef|g", "abcd|efg", "abcdefg", "abcd|ef|g"],
+    "first undone first": ["abcd|ef|g", "abcd|efg", "abcdefg", "abcdef|g"],
+    "half undone": ["abcd|ef|g", "abcd|efg", "abcdefg", "abcdg|ef"],
     "exactly what was": ["abcde|fghi", "abcdefghi", "abcdehi|fg", "abcde|fghi"],
+    "exactly what was long ago": ["cde|ab", "abcde", "bcde|a", "abcde", "ab|c"],
+    "retired twice": ["e|fg|hij", "efg|hij", "e|hij", "ehij", "e|hij"],
+    "tie of own editions": ["ab|c", "abc", "a|bc"],
     "torn apart": ["abc|def", "abcde|f", "abc|def"],
     "scrambled": ["abc|def", "ad|be|cf", "abc|def"],
     "moved": ["abc|def", "ab|cdef"],
@@ -218,19 +221,31 @@ def test_a_restored_id_is_a_row_of_the_history(line: Line) -> None:
 
 def test_an_undo_finds_both_works_though_one_has_grown(line: Line) -> None:
     told = story(line, "undone after growth")
-    assert (told[3]["ab"], told[3]["cdef"]) == (told[0]["ab"], told[0]["cd"])
+    assert told[3] == {"abc": told[0]["abc"], "defg": told[0]["de"]}
+
+
+def test_what_a_retired_id_once_had_is_left_to_it(line: Line) -> None:
+    told = story(line, "exactly what was long ago")
+    assert told[4] == {"ab": told[0]["ab"], "c": told[0]["cde"]}
+    told = story(line, "retired twice")
+    assert told[4] == told[2] == {"e": told[0]["fg"], "hij": told[0]["hij"]}
+
+
+def test_of_equal_parts_the_one_with_more_editions_keeps_the_id(line: Line) -> None:
+    told = story(line, "tie of own editions")
+    assert told[2] == {"a": name("a", "tie of own editions", 1), "bc": told[0]["ab"]}
 
 
 def test_the_first_of_two_merges_is_undone_and_the_second_stays(line: Line) -> None:
     told = story(line, "first undone first")
-    assert told[3] == {"abcde": told[0]["abc"], "f": told[0]["f"]}
-    assert line.runs[3].changes("first undone first") == {("restored", told[0]["abc"], told[0]["f"], ("f",))}
+    assert told[3] == {"abcdef": told[0]["abcd"], "g": told[0]["g"]}
+    assert line.runs[3].changes("first undone first") == {("restored", told[0]["abcd"], told[0]["g"], ("g",))}
 
 
 def test_what_was_merged_into_a_restored_work_but_stays_behind_leads_to_where_it_is(line: Line) -> None:
     told = story(line, "half undone")
-    assert told[3] == {"abcf": told[0]["abc"], "de": told[0]["de"]}
-    assert ("merge", told[0]["f"], told[0]["abc"], ("f",)) in line.runs[3].changes("half undone")
+    assert told[3] == {"abcdg": told[0]["abcd"], "ef": told[0]["ef"]}
+    assert ("merge", told[0]["g"], told[0]["abcd"], ("g",)) in line.runs[3].changes("half undone")
 
 
 @pytest.mark.parametrize("case", ["rejoined", "rejoined by halves"])
