@@ -16,8 +16,8 @@ def agreement(found: Sequence[Hashable], truth: Sequence[Hashable]) -> dict[str,
         found, truth: cluster of each record, equal length.
 
     Returns:
-        `pairwise_` and `bcubed_` `precision`, `recall`, `f1`, each from 0 to 1; precision is 1 where no pair is claimed,
-        recall is 1 where none is true.
+        `pairwise_` and `bcubed_` `precision`, `recall`, `f1`, each from 0 to 1; precision is 1 where no pair is
+        claimed, recall is 1 where none is true.
 
     Raises:
         ValueError: of different lengths, or empty.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -55,8 +56,17 @@ def _programs() -> list[Finding]:
         _version("mvn", ["mvn", "-v"], r"Apache Maven (\d+)\.(\d+)", (3, 6), "apt-get install -y maven"),
         _version("uv", ["uv", "--version"], r"uv (\d+)\.(\d+)", (0, 5), UV_REMEDY),
         _version("git", ["git", "--version"], r"version (\d+)\.(\d+)", (2, 0), "apt-get install -y git"),
+        _library("libgomp", "libgomp.so.1", "apt-get install -y libgomp1"),  # of the pair scorer and of ALS
         _version("make", ["make", "--version"], r"Make (\d+)", (4,), "apt-get install -y make"),
     ]  # fmt: skip
+
+
+def _library(name: str, file: str, remedy: str) -> Finding:
+    try:
+        ctypes.CDLL(file)
+    except OSError:
+        return Finding(name, False, "missing", file, remedy)
+    return Finding(name, True, "installed", file, remedy)
 
 
 def _version(name: str, command: list[str], pattern: str, least: tuple[int, ...], remedy: str) -> Finding:

@@ -164,6 +164,8 @@ def test_doctor_names_the_command_that_brings_what_is_missing(
     assert not found["server minio"].ok
     assert found["server minio"].remedy == "bookworks install"
     assert found["python"].ok
+    assert not doctor._library("gomp", "libnothing.so.9", "apt-get").ok
+    assert found["libgomp"].ok
 
 
 def test_up_without_its_parts_says_so(context: Context, tmp_path: Path) -> None:
