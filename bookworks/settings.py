@@ -11,6 +11,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -247,8 +248,10 @@ class Settings(BaseSettings):
 
     def postgres_dsn(self, database: str, driver: str = "postgresql") -> str:
         """Address of one database, with the password: never print it."""
-        secret = self.postgres_password.get_secret_value()
-        return f"{driver}://{self.postgres_user}:{secret}@{self.postgres_host}:{self.postgres_port}/{database}"
+        user, secret = (
+            quote(text, safe="") for text in (self.postgres_user, self.postgres_password.get_secret_value())
+        )
+        return f"{driver}://{user}:{secret}@{self.postgres_host}:{self.postgres_port}/{database}"
 
 
 def secrets_file(state_dir: Path) -> Path:

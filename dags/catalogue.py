@@ -18,6 +18,8 @@ counts add up, then runs the Spark jobs.
   see `bookworks status` and `bookworks logs kafka-to-lake`.
 - `reconcile` failed: offsets are missing. Do not go on; `bookworks ingest reconcile` names topic and partition.
 - A Spark task failed: the clean tables are replaced whole, so clear the task to run it again.
+- `cluster_works` also reads what persons decided and fills their review queue: without Postgres it is tried again.
+  "Clustering is not lossless" is a fault of the job and leaves the works as they were.
 """
 
 with DAG(

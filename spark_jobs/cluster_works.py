@@ -86,20 +86,29 @@ def rebuild(lake: Lake, decided: Constraints) -> tuple[dict[str, int], Clustered
     editions = lake.read_clean("editions")
     clustered = cluster(identity_rows(editions), MatchConfig(), decided)
     assigned, history = _with_ids(lake, clustered)
-    lake.replace_clean("edition_works", counter.watch(assigned, edition_works_out=True))
     works = describe_works(editions, assigned)
-    lake.replace_clean("works", counter.watch(works, works_out=True, with_several=F.col("editions") > 1))
     lake.replace_clean("work_history", counter.watch(history, history_rows=True))
+    lake.replace_clean("works", counter.watch(works, works_out=True, with_several=F.col("editions") > 1))
+    # Last: until it holds, the history of this run counts for nothing (`_with_ids`).
+    lake.replace_clean("edition_works", counter.watch(assigned, edition_works_out=True))
     counts = counter.counts() | _whole(lake, editions)
     check_lossless(counts)
     return counts | clustered.cut_counts(), clustered
 
 
 def _with_ids(lake: Lake, clustered: Clustered) -> tuple[DataFrame, DataFrame]:
-    """`edition_id`, `work_id`, `confidence`, `author_id`; and the whole history of works."""
+    """`edition_id`, `work_id`, `confidence`, `author_id`; and the whole history of works.
+
+    What a run wrote that died before its works held, is left out of the history.
+    """
     before, history = lake.last_clean("edition_works"), lake.last_clean("work_history")
+    if history is not None:
+        held_since = lake.written_at("edition_works")
+        history = history.where(F.lit(False) if held_since is None else F.col("at") <= F.lit(held_since))
     of_cluster = clustered.editions.localCheckpoint()
-    ids, changes = stable_ids(of_cluster.select("edition_id", "cluster"), before, history, now(), "clustering")
+    ids, changes = stable_ids(
+        of_cluster.select("edition_id", "cluster"), before, history, now().replace(microsecond=0), "clustering"
+    )
     assigned = of_cluster.join(ids, "edition_id").select("edition_id", "work_id", "confidence", "author_id")
     whole = changes if history is None else history.unionByName(changes)
     return assigned.localCheckpoint(), whole.localCheckpoint()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +28,8 @@ from bookworks.contracts.lake import (
 from bookworks.errors import ContractError, TerminalError
 from bookworks.settings import Settings
 from spark_jobs.session import require_jars
+
+_VERSION_TIME = "%Y%m%dT%H%M%S"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class Lake:
         """A clean table as `read_clean`, None where no job has written it yet."""
         return None if self._current(table) is None else self.read_clean(table)
 
+    def written_at(self, table: str) -> datetime | None:
+        """When the version of a clean table that holds was begun, to the second, UTC; None without one."""
+        version = self._current(table)
+        return None if version is None else datetime.strptime(version[:15], _VERSION_TIME).replace(tzinfo=UTC)
+
     def _read(self, prefix: str, schema: pa.Schema, todo: str, optional: bool) -> DataFrame:
         path = f"{self.root}/{prefix}"
         try:
@@ -103,7 +111,7 @@ class Lake:
         Raises:
             ContractError: other rows are in the lake than were sent; the old table holds.
         """
-        before, version = self._current(table), f"{now():%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
+        before, version = self._current(table), f"{now():{_VERSION_TIME}}-{uuid4().hex[:8]}"
         path = f"{self.root}/{clean_version_prefix(table, version)}"
         sent = Observation()
         watched = frame.observe(sent, F.count(F.lit(1)).alias("rows"))

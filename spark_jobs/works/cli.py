@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ def cluster_command(
     """Find the work of each record of a catalogue; needs no server."""
     console = Console(stderr=True)
     parsed, config = Columns.of_text(columns), MatchConfig(threshold=threshold)
+    _check_output(output, input)
     with TemporaryDirectory() as folder, _spark(console) as spark:
         began = time.monotonic()
         with console.status(f"reading {input.name}"):
@@ -84,13 +86,31 @@ def write(catalogue: Catalogue, clusters: DataFrame, output: Path) -> int:
 def _report(console: Console, catalogue: Catalogue, output: Path, works: int, seconds: float) -> None:
     rate = catalogue.rows / max(seconds, 0.001)
     console.print(f"{catalogue.rows:,} records, {works:,} works, {seconds:.1f} s ({rate:,.0f} records/s): {output}")
-    if catalogue.rejected:
-        report = output.with_suffix(".rejected.csv")
-        with report.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["line", "reason", "text"])
-            writer.writerows(catalogue.rejected)
-        console.print(f"{len(catalogue.rejected):,} rows could not be read: {report}", style="yellow")
+    _report_rejected(console, catalogue, output.with_suffix(".rejected.csv"))
+
+
+def _report_rejected(console: Console, catalogue: Catalogue, report: Path) -> None:
+    """Keep what could not be read, with its line."""
+    if not catalogue.rejected:
+        return
+    with report.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["line", "reason", "text"])
+        writer.writerows(catalogue.rejected)
+    console.print(f"{len(catalogue.rejected):,} rows could not be read: {report}", style="yellow")
+
+
+def _check_output(output: Path, *inputs: Path) -> None:
+    """Refuse, before any work, an output that would overwrite an input or cannot be written.
+
+    Raises:
+        SettingError: it is one of the inputs, or its folder is not there.
+    """
+    if output.resolve() in {path.resolve() for path in inputs}:
+        raise SettingError("--output would overwrite a catalogue", received=output, todo="name another file.")
+    if not output.parent.is_dir() or output.is_dir() or not os.access(output.parent, os.W_OK):
+        raise SettingError("--output cannot be written", received=output, allowed="a file in a folder that is there",
+                           todo="make the folder, or name another file.")  # fmt: skip
 
 
 @app.command("match")
@@ -109,6 +129,7 @@ def match_command(
     """Find the records of two catalogues that are one work; needs no server."""
     console = Console(stderr=True)
     of_left, of_right = Columns.of_text(columns), Columns.of_text(right_columns or columns)
+    _check_output(output, left, right)
     with TemporaryDirectory() as a, TemporaryDirectory() as b, _spark(console) as spark:
         with console.status("reading"):
             files = ((left, of_left, a), (right, of_right, b))
@@ -117,12 +138,8 @@ def match_command(
             pairs = matching.match(*(once(side.editions) for side in sides), MatchConfig(threshold=threshold))
             count = _write_pairs(pairs, output)
     console.print(f"{count:,} pairs: {output}")
-    for side, path in zip(sides, (left, right), strict=True):
-        if side.rejected:
-            line, reason, _ = side.rejected[0]
-            console.print(
-                f"{len(side.rejected):,} rows of {path.name} could not be read; line {line}: {reason}", style="yellow"
-            )
+    for side, name in zip(sides, ("left", "right"), strict=True):
+        _report_rejected(console, side, output.with_suffix(f".{name}.rejected.csv"))
 
 
 def _write_pairs(pairs: DataFrame, output: Path) -> int:

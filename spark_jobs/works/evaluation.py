@@ -107,8 +107,17 @@ def read_works(path: Path, names: tuple[str, ...]) -> dict[str, str]:
     """Record and work of each row of a CSV file; the work's column is the first of `names` that is there.
 
     Raises:
-        TerminalError: no such file. ContractError: a column is missing, or a record stands twice with two works.
+        TerminalError: the file cannot be read.
+        ContractError: a column is missing, or a record stands twice with two works.
     """
+    try:
+        return _read_works(path, names)
+    except (UnicodeError, EOFError, OSError, csv.Error) as error:
+        raise TerminalError(f"{path.name} cannot be read", received=error, allowed="CSV in UTF-8, also gzipped",
+                            todo="check the file.") from None  # fmt: skip
+
+
+def _read_works(path: Path, names: tuple[str, ...]) -> dict[str, str]:
     works: dict[str, str] = {}
     with _opened(path) as stream:
         reader = csv.DictReader(stream)
@@ -125,11 +134,6 @@ def read_works(path: Path, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _opened(path: Path) -> IO[str]:
-    try:
-        if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-        return path.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise TerminalError(
-            "A file cannot be opened", received=f"{path}: {error.strerror}", todo="check the path."
-        ) from None
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +21,7 @@ from spark_jobs.works.records import FIELDS
 
 NAMES = {"id": "edition_id"} | {name: name for name in FIELDS if name != "edition_id"}
 _CHUNK = 20_000
+_MOST_LINES = 20  # of a record whose texts hold line breaks
 _SCHEMA = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in FIELDS)])
 csv.field_size_limit(16 * 1024 * 1024)
 
@@ -107,77 +110,99 @@ def _chunks(rows: Iterator[tuple[str | None, ...]]) -> Iterator[list[tuple[str |
 
 
 class _Lines:
-    """The lines of a file, and those since the last row began."""
+    """The lines of a file; some can be given back."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
-        self.number = 0
-        self.taken: list[str] = []
+        self._back: list[str] = []
+        self.number = 0  # of lines taken
 
-    def __iter__(self) -> _Lines:
-        return self
+    def take(self) -> str:
+        """The next line without NUL characters, '' at the end."""
+        line = self._back.pop() if self._back else self._stream.readline().replace("\0", "")
+        self.number += bool(line)
+        return line
 
-    def __next__(self) -> str:
-        line = next(self._stream)
-        self.number += 1
-        self.taken.append(line)
-        return line.replace("\0", "")
+    def give_back(self, lines: list[str]) -> None:
+        """Take these again."""
+        self._back += reversed(lines)
+        self.number -= len(lines)
 
 
 def _rows(
     path: Path, columns: Columns, separator: str, encoding: str, rejected: list[tuple[int, str, str]]
 ) -> Iterator[tuple[str | None, ...]]:
-    with _opened(path, encoding) as stream:
+    if len(separator) != 1:
+        raise SettingError("--separator is one character", received=separator, todo="for example --separator ';'")
+    with _opened(path, encoding) as stream, _said_in_words(path, encoding):
         lines = _Lines(stream)
-        try:
-            reader = csv.reader(lines, delimiter=separator)
-            header = next(reader, None)
-        except TypeError:
-            raise SettingError(
-                "--separator is one character", received=separator, todo="for example --separator ';'"
-            ) from None
+        header = next(iter(_parsed(lines.take().lstrip("\ufeff"), separator)), [])
         places = _places(header, columns, path)
-        width = len(header or [])
-        while True:
-            lines.taken, first = [], lines.number + 1
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                rejected.append((first, f"not CSV: {error}", "".join(lines.taken)[:500]))
+        while taken := _record(lines):
+            first = lines.number - len(taken) + 1
+            found = _of_width("".join(taken), len(header), separator)
+            if len(taken) > 1 and (found is None or not _closed("".join(taken))):  # a stray quote swallowed rows
+                lines.give_back(taken[1:])
+                taken = taken[:1]
+                found = _of_width(taken[0], len(header), separator)
+            raw = "".join(taken)[:500]
+            if found is None:
+                count = len(next(iter(_parsed(raw, separator)), []))
+                rejected.append((first, f"{count} fields where the header has {len(header)}", raw))
                 continue
-            except (OSError, EOFError, gzip.BadGzipFile) as error:
-                raise TerminalError(
-                    f"{path.name} cannot be read to its end", received=error, todo="fetch the file again."
-                ) from None
-            raw = "".join(lines.taken)
-            if not row:
-                continue
-            if len(row) != width:
-                row = _escaped(raw, separator)
-            if len(row) != width:
-                rejected.append((first, f"{len(row)} fields where the header has {width}", raw[:500]))
-            elif any("\udc80" <= c <= "\udcff" for c in raw):
-                rejected.append(
-                    (first, f"not {encoding}", raw[:500].encode(encoding, "replace").decode(encoding, "replace"))
-                )
-            elif not row[places["edition_id"]].strip():
-                rejected.append((first, "no id", raw[:500]))
-            else:
-                yield tuple(row[places[name]] if name in places else None for name in FIELDS)
+            for at, row in enumerate(found):
+                if any("\udc80" <= c <= "\udcff" for field in row for c in field):
+                    shown = raw.encode(encoding, "replace").decode(encoding, "replace")
+                    rejected.append((first + at, f"not {encoding}", shown))
+                elif not row[places["edition_id"]].strip():
+                    rejected.append((first + at, "no id", raw))
+                else:
+                    yield tuple(row[places[name]] if name in places else None for name in FIELDS)
 
 
-def _escaped(raw: str, separator: str) -> list[str]:
-    """The fields of a row in which backslashes escape quotes."""
+def _record(lines: _Lines) -> list[str]:
+    """The lines of the next record: one, or more while a quote is open; none at the end."""
+    taken = [lines.take()]
+    while not _closed("".join(taken)) and len(taken) < _MOST_LINES and (line := lines.take()):
+        taken.append(line)
+    return taken if taken[0] else []
+
+
+def _closed(raw: str) -> bool:
+    quotes = raw.count('"')
+    return quotes % 2 == 0 or (quotes - raw.count('\\"')) % 2 == 0
+
+
+def _of_width(raw: str, width: int, separator: str) -> list[list[str]] | None:
+    """The rows in `raw` if all have the header's width; read with escaped quotes where that helps."""
+    for escapes in (False, True):
+        rows = _parsed(raw, separator, escapes)
+        if all(len(row) == width for row in rows):
+            return rows
+    return None
+
+
+def _parsed(raw: str, separator: str, escapes: bool = False) -> list[list[str]]:
+    """The rows of a text, without blank ones; one empty row where it is no CSV."""
+    options: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if escapes else {}
     try:
-        return next(csv.reader(io.StringIO(raw), delimiter=separator, escapechar="\\", doublequote=False), [])
+        return [row for row in csv.reader(io.StringIO(raw, newline=""), delimiter=separator, **options) if row]
     except csv.Error:
-        return []
+        return [[]]
 
 
-def _places(header: list[str] | None, columns: Columns, path: Path) -> dict[str, int]:
-    names = [name.strip().lstrip("\ufeff") for name in header or []]
+@contextmanager
+def _said_in_words(path: Path, encoding: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise TerminalError(f"{path.name} cannot be read to its end", received=error, todo="fetch it again.") from None
+    except UnicodeError as error:
+        raise TerminalError(f"{path.name} is not {encoding}", received=error, todo="correct --encoding.") from None
+
+
+def _places(header: list[str], columns: Columns, path: Path) -> dict[str, int]:
+    names = [name.strip() for name in header]
     missing = sorted(column for column in columns.of.values() if column not in names)
     if missing or not names:
         raise ContractError(f"Columns are missing in {path.name}: {', '.join(missing) or 'all'}",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from bookworks import settings
 from bookworks.errors import SettingError
@@ -65,3 +66,9 @@ def test_secret_is_not_repeated_in_the_error(read: Read) -> None:
     with pytest.raises(SettingError) as caught:
         read(b'BOOKWORKS_KAFKA_PASSWORD="hunter2\n')
     assert "hunter2" not in str(caught.value)
+
+
+def test_an_address_holds_any_password() -> None:
+    dsn = settings.Settings(postgres_password="a@b/c%d: #").postgres_dsn("warehouse")
+    assert conninfo_to_dict(dsn)["password"] == "a@b/c%d: #"
+    assert conninfo_to_dict(dsn)["host"] == "127.0.0.1"

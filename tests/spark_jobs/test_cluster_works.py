@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from bookworks.errors import ContractError
+from bookworks.errors import ContractError, TransientError
 from spark_jobs.cluster_works import check_lossless, describe_works, rebuild
 from spark_jobs.components import components
 from spark_jobs.lake import Lake
@@ -73,6 +73,30 @@ def test_a_merge_by_a_person_keeps_one_id_is_told_and_undone_exactly(lake: Lake,
     rebuild(lake, nothing)
     assert works() == first
     assert [row.kind for row in lake.read_clean("work_history").orderBy("at").collect()] == ["merge", "restored"]
+
+
+def test_a_run_that_dies_before_its_works_hold_leaves_no_trace(
+    lake: Lake, clean: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = editions(("Emma", "Jane Austen"), ("Poems", "Ann Other"))
+    lake.replace_clean("editions", clean("editions", *rows))
+    rebuild(lake, Constraints([], []))
+    whole = Lake.replace_clean
+
+    def dies(self: Lake, table: str, frame: DataFrame) -> None:
+        if table == "edition_works":
+            raise TransientError("the store went away", todo="again.")
+        whole(self, table, frame)
+
+    merged = Constraints([("e00", "e01")], [])
+    with monkeypatch.context() as patched:
+        patched.setattr(Lake, "replace_clean", dies)
+        with pytest.raises(TransientError):
+            rebuild(lake, merged)
+    assert lake.read_clean("edition_works").select("work_id").distinct().count() == 2
+    rebuild(lake, merged)
+    assert [row.kind for row in lake.read_clean("work_history").collect()] == ["merge"]
+    assert lake.read_clean("edition_works").select("work_id").distinct().count() == 1
 
 
 def test_pairs_in_doubt_come_with_their_readers_first(spark: SparkSession, lake: Lake, clean: Make) -> None:

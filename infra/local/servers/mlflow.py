@@ -13,11 +13,12 @@ from infra.local.server import Context, Program, Server
 def prepare(context: Context) -> None:
     """Write the configuration of its users; it holds the database's password."""
     settings = context.settings
+    database = settings.postgres_dsn(settings.mlflow_db).replace("%", "%%")  # the file's own escape
     write_private(
         context.config("mlflow-auth.ini"),
         "[mlflow]\n"
         "default_permission = READ\n"
-        f"database_uri = {settings.postgres_dsn(settings.mlflow_db)}\n"
+        f"database_uri = {database}\n"
         f"admin_username = {settings.mlflow_user}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         "auth_cache_ttl_seconds = 60\n",

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 
 import pytest
+from typer.testing import CliRunner
 
 from bookworks.errors import ContractError, SettingError, TerminalError
 from spark_jobs.works import cli
@@ -168,6 +169,41 @@ def test_a_users_mistake_is_said_in_words(spark, tmp_path, columns, separator, e
     path.write_bytes(CSV.encode("latin-1"))
     with pytest.raises(error, match=words):
         read_catalogue(spark, path, Columns.of_text(columns), tmp_path, separator, encoding)
+
+
+def test_a_stray_quote_swallows_no_rows_and_line_breaks_in_texts_are_kept(spark, tmp_path):
+    path = tmp_path / "books.csv"
+    rows = ["1,A", '2,"open quote', *(f"{n},T{n}" for n in range(3, 60)), '60,"two', 'lines"', '61,5" disk', "62,last"]
+    path.write_bytes(b'\xef\xbb\xbf"id","title"\n' + "\n".join(rows).encode())
+    read = read_catalogue(spark, path, Columns.of_text("id=id,title=title"), tmp_path)
+    titles = {row.edition_id: row.title for row in read.editions.collect()}
+    assert list(titles) == [str(n) for n in range(1, 63)]
+    assert (titles["59"], titles["60"], titles["61"], titles["62"]) == ("T59", "two\nlines", '5" disk', "last")
+    assert read.rejected == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "encoding"), [("a.csv.gz", b"no gzip", "utf-8"), ("a.csv", b"\x00\xd8x", "utf-16")]
+)
+def test_a_file_that_is_not_what_it_says(spark, tmp_path, name, content, encoding):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TerminalError, match=r"a\.csv"):
+        read_catalogue(spark, tmp_path / name, Columns.of_text("id=id"), tmp_path, ",", encoding)
+    if name.endswith("gz"):
+        with pytest.raises(TerminalError, match="cannot be read"):
+            read_works(tmp_path / name, ("work",))
+
+
+def test_an_output_that_would_overwrite_or_has_no_folder_is_refused_before_any_work(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("id\n1\n")
+    for output, words in ((path, "overwrite"), (tmp_path / "none" / "out.csv", "cannot be written")):
+        done = CliRunner().invoke(
+            cli.app, ["cluster", "--input", str(path), "--columns", "id=id", "--output", str(output)]
+        )
+        assert isinstance(done.exception, SettingError)
+        assert words in str(done.exception)
+    assert path.read_text() == "id\n1\n"
 
 
 def test_a_file_that_is_not_there(spark, tmp_path):
