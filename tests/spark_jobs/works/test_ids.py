@@ -36,6 +36,14 @@ STORIES = {
     "undone": ["abc|de", "abcde", "abc|de"],
     "undone after growth": ["abc|de", "abcde", "abcdefg", "abc|defg"],
     "all undone at once": ["abcd|ef|g", "abcd|efg", "abcdefg", "abcd|ef|g"],
+    "all undone, one grown": [
+        "abcdefghij|klm|no|pqrs",
+        "abcdefghij|klmno|pqrs",
+        "abcdefghij|klmnopqrs",
+        "abcdefghijklmnopqrsuv",
+        "abcdefghij|klm|no|pqrsuv",
+    ],
+    "moved before it was alone": ["abcd|efg|hijk", "abcdefg|hijk", "abcdfg|ehijk", "abc|d|e|hijk"],
     "first undone first": ["abcd|ef|g", "abcd|efg", "abcdefg", "abcdef|g"],
     "half undone": ["abcd|ef|g", "abcd|efg", "abcdefg", "abcdg|ef"],
     "exactly what was": ["abcde|fghi", "abcdefghi", "abcdehi|fg", "abcde|fghi"],
@@ -45,6 +53,7 @@ STORIES = {
     "torn apart": ["abc|def", "abcde|f", "abc|def"],
     "scrambled": ["abc|def", "ad|be|cf", "abc|def"],
     "moved": ["abc|def", "ab|cdef"],
+    "whole and part": ["a|b", "a|b", "ab"],  # with a history from before the second run
     "new editions": ["ab", "abc|d"],
     "a living work is not given up": ["ijklmn|abc|de", "abcijklmn|de", "ijklmn|abcde"],
     "a used id is not given again": ["ab|c", "b|c", "a|b|c"],
@@ -91,6 +100,10 @@ class Line:
 
     def history(self, until: int) -> DataFrame | None:
         rows = [row for run in self.runs[:until] for row in run.rows]
+        if until >= 2:
+            a, b = (name(letter, "whole and part") for letter in "ab")
+            rows += [(a, b, "split", AT - timedelta(2), "", None, ["whole and part/b"])]
+            rows += [(b, a, "restored", AT - timedelta(1), "", None, ["whole and part/a"])]
         return self.spark.createDataFrame(rows, spark_schema(WORK_HISTORY)) if rows else None
 
     def before(self, n: int, shuffled: bool) -> DataFrame:
@@ -236,6 +249,18 @@ def test_of_equal_parts_the_one_with_more_editions_keeps_the_id(line: Line) -> N
     assert told[2] == {"a": name("a", "tie of own editions", 1), "bc": told[0]["ab"]}
 
 
+def test_several_undos_at_once_find_each_work_though_one_has_grown(line: Line) -> None:
+    told = story(line, "all undone, one grown")
+    assert list(told[4].values()) == list(told[0].values())
+
+
+def test_an_edition_that_has_moved_on_no_longer_speaks_for_the_retired_id_it_had(line: Line) -> None:
+    case = "moved before it was alone"
+    told = story(line, case)
+    assert told[3]["e"] == name("e", case, 1)
+    assert ("split", told[0]["hijk"], told[3]["e"], ("e",)) in line.runs[3].changes(case)
+
+
 def test_the_first_of_two_merges_is_undone_and_the_second_stays(line: Line) -> None:
     told = story(line, "first undone first")
     assert told[3] == {"abcdef": told[0]["abcd"], "g": told[0]["g"]}
@@ -246,6 +271,12 @@ def test_what_was_merged_into_a_restored_work_but_stays_behind_leads_to_where_it
     told = story(line, "half undone")
     assert told[3] == {"abcdg": told[0]["abcd"], "ef": told[0]["ef"]}
     assert ("merge", told[0]["g"], told[0]["abcd"], ("g",)) in line.runs[3].changes("half undone")
+
+
+def test_of_equal_votes_those_of_editions_that_were_split_off_count_more(line: Line) -> None:
+    told = story(line, "whole and part")
+    assert told[2] == {"ab": told[0]["a"]}
+    assert told[0]["b"] < told[0]["a"]  # else the smallest id would have won anyway
 
 
 @pytest.mark.parametrize("case", ["rejoined", "rejoined by halves"])
@@ -400,7 +431,8 @@ def test_a_retired_id_leads_to_a_work_that_holds_one_of_its_editions(line: Line)
             held.setdefault(work, set()).add(edition)
         had = {row[0]: set(row[6]) for r in line.runs[: n + 1] for row in r.rows if row[2] == "merge"}
         for old, end in leads(line.runs[: n + 1]).items():
-            if old != end and had[old] & run.works.keys() and not any(e.startswith("free") for e in had[old]):
+            moved = any(e.startswith(("free", "moved")) for e in had[old])
+            if old != end and had[old] & run.works.keys() and not moved:
                 assert had[old] & held[end]
 
 
