@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+WORLD_SEED = 7  # that of `bookworks demo`, so that `play` meets the readers it made
+
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Generate readers and books with known truth; play readers."
 )
@@ -23,7 +25,7 @@ def generate(
     events: Annotated[
         int, typer.Option(help="Exact number of good lines in interactions.jsonl, impressions among them.")
     ] = 100_000,
-    seed: Annotated[int, typer.Option(help="The same seed and options give the same bytes.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed and options give the same bytes.")] = WORLD_SEED,
     dirt: Annotated[float, typer.Option(help="Share of broken lines put between the good ones.")] = 0.0,
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day, UTC.")] = datetime(2025, 7, 1),
     days: Annotated[int, typer.Option(help="Length of the period, days.")] = 184,
@@ -49,7 +51,7 @@ def play(
     sessions: Annotated[int, typer.Option(min=1, help="Slates that each reader asks for.")] = 1,
     world_works: Annotated[int, typer.Option(help="--works with which the loaded world was generated.")] = 3_000,
     world_readers: Annotated[int, typer.Option(help="--readers with which it was generated.")] = 2_000,
-    world_seed: Annotated[int, typer.Option(help="--seed with which it was generated.")] = 1,
+    world_seed: Annotated[int, typer.Option(help="--seed with which it was generated.")] = WORLD_SEED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Let made-up readers ask the running service, click and rate; print click-through and latencies."""

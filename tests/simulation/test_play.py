@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 import uuid
@@ -12,7 +13,9 @@ from pydantic import SecretStr
 
 from bookworks.errors import TransientError
 from bookworks.settings import Settings
+from infra.local.demo import demo as run_demo
 from serving.schemas import InteractionsRequest, RecommendRequest
+from simulation import cli
 from simulation.play import World, play
 
 
@@ -76,3 +79,11 @@ def test_readers_see_click_and_rate_what_was_shown(service, world):
 def test_service_that_is_away_is_named(world):
     with pytest.raises(TransientError, match="service does not answer"):
         next(play(Settings(service_port=9), world, 1, 1))
+
+
+def test_play_meets_the_readers_of_the_demo_by_default():
+    demo = inspect.signature(run_demo).parameters
+    defaults = inspect.signature(cli.play).parameters
+    for name in ("works", "readers", "seed"):
+        assert defaults[f"world_{name}"].default == demo[name].default
+        assert inspect.signature(cli.generate).parameters[name].default == demo[name].default
