@@ -179,6 +179,11 @@ class Settings(BaseSettings):
     )
     spark_ui: bool = Field(False, description="Whether a running Spark job serves its web page.")
 
+    # Works
+    author_aliases: Path | None = Field(
+        None, description="CSV of authors' further names, above the shipped ones: `alias,name,kind`; see docs/works.md."
+    )
+
     # dbt
     dbt_threads: int = Field(4, ge=1, description="Models that dbt builds at the same time.")
 

@@ -1,9 +1,11 @@
 """Clean editions to works: `python -m spark_jobs.cluster_works`.
 
 In: clean/editions, the last clean/edition_works and clean/work_history, what persons decided (Postgres).
-Out: clean/edition_works (each edition in exactly one work), clean/works, clean/work_history, the review queue.
+Out: clean/edition_works (each edition in exactly one work), clean/works, clean/authors, clean/series,
+clean/work_history, the review queue.
 
-What is one work, `spark_jobs.works.clustering` says; which id it keeps, `spark_jobs.works.ids`.
+What is one work, `spark_jobs.works.clustering` says; which id it keeps, `spark_jobs.works.ids`; what is said of works,
+authors and series, `spark_jobs.works.entities`.
 """
 
 from __future__ import annotations
@@ -12,47 +14,21 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bookworks.clock import now
-from bookworks.contracts.lake import CLEAN_SCHEMAS
 from bookworks.errors import ContractError
 from bookworks.settings import Settings
 from spark_jobs.job import Counter, run_job
 from spark_jobs.lake import Lake
-from spark_jobs.works import decisions, review
-from spark_jobs.works.clustering import Clustered, MatchConfig, cluster
+from spark_jobs.works import decisions, entities, review
+from spark_jobs.works.aliases import load_aliases
+from spark_jobs.works.clustering import Clustered, cluster
+from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.ids import stable_ids
-
-MAX_SUBJECTS = 20
 
 
 def identity_rows(editions: DataFrame) -> DataFrame:
     """clean/editions as `clustering.cluster` takes them."""
     return editions.withColumn("isbn", F.col("isbn13")).withColumn("year", F.col("year").cast("string"))
-
-
-def describe_works(editions: DataFrame, assigned: DataFrame) -> DataFrame:
-    """One row per work, from its editions.
-
-    The title is the most frequent one, of several the shortest that is not all capitals; the
-    year the earliest.
-
-    Args:
-        editions: columns of clean/editions.
-        assigned: `edition_id`, `work_id`, `author_id`.
-    """
-    rows = editions.join(assigned.select("edition_id", "work_id", "author_id"), "edition_id")
-    titled = F.struct(F.upper("title") == F.col("title"), F.length("title"), F.col("title").alias("title"))
-    subjects = F.array_sort(F.array_distinct(F.flatten(F.collect_list(F.slice("subjects", 1, MAX_SUBJECTS)))))
-    frequent = [F.mode(name, True).alias(name) for name in ("author", "author_id", "series", "publisher", "language")]
-    works = rows.groupBy("work_id").agg(
-        F.mode(titled, True).getField("title").alias("title"),
-        *frequent,
-        F.min("year").alias("year"),
-        F.slice(subjects, 1, MAX_SUBJECTS).alias("subjects"),
-        F.min("image_url").alias("image_url"),
-        F.count("*").cast("int").alias("editions"),
-    )
-    return works.select(*CLEAN_SCHEMAS["works"].names)
 
 
 def check_lossless(counts: dict[str, int]) -> None:
@@ -71,12 +47,13 @@ def check_lossless(counts: dict[str, int]) -> None:
 def run(lake: Lake, settings: Settings) -> dict[str, int]:
     """Read, transform, write; returns the counts of rows."""
     decided = decisions.constraints(decisions.standing(settings))
-    counts, clustered = rebuild(lake, decided)
+    config = MatchConfig(aliases=load_aliases(settings.author_aliases))
+    counts, clustered = rebuild(lake, decided, config)
     doubtful = review.doubtful(clustered, lake.read_clean("editions"), lake.last_clean("interactions"))
     return counts | {"review_pairs": decisions.replace_queue(settings, doubtful)}
 
 
-def rebuild(lake: Lake, decided: Constraints) -> tuple[dict[str, int], Clustered]:
+def rebuild(lake: Lake, decided: Constraints, config: MatchConfig | None = None) -> tuple[dict[str, int], Clustered]:
     """Write the works of the lake's editions; returns the counts of rows and what was clustered.
 
     Raises:
@@ -84,11 +61,13 @@ def rebuild(lake: Lake, decided: Constraints) -> tuple[dict[str, int], Clustered
     """
     counter = Counter()
     editions = lake.read_clean("editions")
-    clustered = cluster(identity_rows(editions), MatchConfig(), decided)
+    clustered = cluster(identity_rows(editions), config or MatchConfig(), decided)
     assigned, history = _with_ids(lake, clustered)
-    works = describe_works(editions, assigned)
+    works, authors, series = entities.describe(editions, assigned, clustered.parsed)
     lake.replace_clean("work_history", counter.watch(history, history_rows=True))
     lake.replace_clean("works", counter.watch(works, works_out=True, with_several=F.col("editions") > 1))
+    lake.replace_clean("authors", counter.watch(authors, authors_out=True))
+    lake.replace_clean("series", counter.watch(series, series_out=True))
     # Last: until it holds, the history of this run counts for nothing (`_with_ids`).
     lake.replace_clean("edition_works", counter.watch(assigned, edition_works_out=True))
     counts = counter.counts() | _whole(lake, editions)

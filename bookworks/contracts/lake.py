@@ -128,6 +128,17 @@ CLEAN_SCHEMAS: dict[str, pa.Schema] = {
         pa.field("language", pa.string()), pa.field("subjects", pa.list_(pa.string())),
         pa.field("image_url", pa.string()), pa.field("editions", pa.int32(), nullable=False),
     ]),
+    "authors": pa.schema([
+        pa.field("author_id", pa.string(), nullable=False), pa.field("name", pa.string(), nullable=False),
+        pa.field("aliases", pa.list_(pa.string()), nullable=False),  # other spellings seen, the most frequent first
+        pa.field("works", pa.int32(), nullable=False), pa.field("editions", pa.int32(), nullable=False),
+        pa.field("first_year", pa.int32()), pa.field("last_year", pa.int32()),
+    ]),
+    "series": pa.schema([
+        pa.field("series_id", pa.string(), nullable=False), pa.field("name", pa.string(), nullable=False),
+        pa.field("author_id", pa.string()), pa.field("works", pa.int32(), nullable=False),
+        pa.field("work_ids", pa.list_(pa.string()), nullable=False),  # by their numbers, those without one last
+    ]),
     "interactions": pa.schema([
         pa.field("event_id", pa.string(), nullable=False), pa.field("kind", pa.string(), nullable=False),
         pa.field("user_id", pa.string(), nullable=False),

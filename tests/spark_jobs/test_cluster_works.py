@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from bookworks.errors import ContractError, TransientError
-from spark_jobs.cluster_works import check_lossless, describe_works, rebuild
+from spark_jobs.cluster_works import check_lossless, rebuild
 from spark_jobs.components import components
 from spark_jobs.lake import Lake
 from spark_jobs.works import review
@@ -33,19 +33,6 @@ def test_components_of_a_chain_a_star_and_a_pair(spark: SparkSession) -> None:
     )
 
 
-def test_a_work_is_described_by_its_editions(spark: SparkSession, clean: Make) -> None:
-    rows = editions(("THE HOBBIT", "J Tolkien"), ("The Hobbit: A Novel", "J Tolkien"), ("The Hobbit", "J Tolkien"))
-    for row, year, publisher in zip(rows, (1999, 1937, None), ("Unwin", "Unwin", "Allen"), strict=True):
-        row |= {"year": year, "publisher": publisher, "subjects": [f"s{year}", "fantasy"]}
-    frame = clean("editions", *rows)
-    assigned = [(row["edition_id"], "w1", "tolkien j") for row in rows]
-    columns = "edition_id string, work_id string, author_id string"
-    (work,) = describe_works(frame, spark.createDataFrame(assigned, columns)).collect()
-    assert (work.title, work.year, work.publisher, work.editions) == ("The Hobbit", 1937, "Unwin", 3)
-    assert work.subjects == ["fantasy", "s1937", "s1999", "sNone"]
-    assert work.author_id == "tolkien j"
-
-
 def test_losing_an_edition_stops_the_job() -> None:
     counts = {"editions_in": 3, "edition_works_out": 2, "editions_of_works": 2, "editions_distinct": 2}
     with pytest.raises(ContractError, match="not lossless"):
@@ -62,6 +49,7 @@ def test_a_merge_by_a_person_keeps_one_id_is_told_and_undone_exactly(lake: Lake,
 
     counts, _ = rebuild(lake, nothing)
     assert (counts["edition_works_out"], counts["works_out"], counts["with_several"]) == (4, 3, 1)
+    assert (counts["authors_out"], counts["series_out"]) == (2, 0)
     assert (counts["blocks_cut"], counts["nodes_in_cut_blocks"], counts["history_rows"]) == (0, 0, 0)
     first = works()
     rebuild(lake, merged)
@@ -107,7 +95,7 @@ def test_pairs_in_doubt_come_with_their_readers_first(spark: SparkSession, lake:
     pairs = spark.createDataFrame([("e00", "e01", 0.5), ("e00", "e02", 0.4), ("e01", "e02", 0.1)],
                                   "a string, b string, p double")  # fmt: skip
     read = clean("interactions", {"edition_id": "e02", "user_id": "u"}, {"edition_id": "e02", "user_id": "v"})
-    found = list(review.doubtful(Clustered(of, pairs.limit(0), pairs), frame, read))
+    found = list(review.doubtful(Clustered(of, pairs.limit(0), pairs, frame), frame, read))
     assert [(one.left_edition, one.right_edition, one.readers) for one in found] == [
         ("e00", "e02", 2),
         ("e00", "e01", 0),
