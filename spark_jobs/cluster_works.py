@@ -49,7 +49,8 @@ def run(lake: Lake, settings: Settings) -> dict[str, int]:
     decided = decisions.constraints(decisions.standing(settings))
     config = MatchConfig(aliases=load_aliases(settings.author_aliases))
     counts, clustered = rebuild(lake, decided, config)
-    doubtful = review.doubtful(clustered, lake.read_clean("editions"), lake.last_clean("interactions"))
+    editions, read = lake.read_clean("editions"), lake.last_clean("interactions")
+    doubtful = review.doubtful(clustered.editions, clustered.pairs, editions, read)
     return counts | {"review_pairs": decisions.replace_queue(settings, doubtful)}
 
 

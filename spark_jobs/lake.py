@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -27,6 +26,7 @@ from bookworks.contracts.lake import (
 )
 from bookworks.errors import ContractError, TerminalError
 from bookworks.settings import Settings
+from spark_jobs.files import make_text, place, read_text
 from spark_jobs.session import require_jars
 
 _VERSION_TIME = "%Y%m%dT%H%M%S"
@@ -133,48 +133,33 @@ class Lake:
 
     def _current(self, table: str) -> str | None:
         """The version that the pointer names; None without a pointer."""
-        store, path = self._place(clean_pointer_key(table))
-        if not store.exists(path):
+        where = f"{self.root}/{clean_pointer_key(table)}"
+        text = read_text(self.spark, where)
+        if text is None:
             return None
-        stream = store.open(path)
-        try:
-            text = self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
-        finally:
-            stream.close()
         try:
             return str(json.loads(text)["version"])
         except (ValueError, KeyError, TypeError):
             raise TerminalError(
                 f"The pointer of the clean table {table} cannot be read",
-                received=f"{text[:100]!r} in {path.toString()}",
+                received=f"{text[:100]!r} in {where}",
                 allowed='{"version": …, "rows": …}',
                 todo="delete that object and run the job of spark_jobs that writes the table again.",
             ) from None
 
     def _point(self, table: str, version: str, rows: int) -> None:
         """Write the pointer: one object, which a store replaces whole."""
-        store, path = self._place(clean_pointer_key(table))
-        stream = store.create(path, True)
-        stream.write(bytearray(json.dumps({"version": version, "rows": rows}), "utf-8"))
-        stream.close()
+        text = json.dumps({"version": version, "rows": rows})
+        make_text(self.spark, f"{self.root}/{clean_pointer_key(table)}", text)
 
     def _remove_but(self, table: str, versions: set[str | None]) -> None:
         """Remove all of the table but its pointer and these versions."""
-        store, folder = self._place(clean_prefix(table))
+        store, folder = place(self.spark, f"{self.root}/{clean_prefix(table)}")
         keys = {clean_pointer_key(table), *(clean_version_prefix(table, v) for v in versions if v)}
         kept = {key.rstrip("/").rpartition("/")[2] for key in keys}
         for entry in store.listStatus(folder):
             if entry.getPath().getName() not in kept:
                 store.delete(entry.getPath(), True)
-
-    def _place(self, key: str) -> tuple[Any, Any]:
-        """Hadoop's file system of the lake, and the path of `key` in it."""
-        path = self._jvm.org.apache.hadoop.fs.Path(f"{self.root}/{key}")
-        return path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration()), path
-
-    @property
-    def _jvm(self) -> Any:
-        return self.spark._jvm
 
 
 def spark_schema(schema: pa.Schema) -> StructType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,21 +18,25 @@ AUTHOR, TITLE, PERSON, ISBN = "author", "title", "person", "isbn"
 
 
 def block_pairs(
-    rule: str, rows: Ints, main: Sequence[str], surname: Sequence[str], given: Sequence[str], bound: int
+    rule: str, rows: Ints, columns: Mapping[str, Sequence[str]], fresh: npt.NDArray[np.bool_], bound: int
 ) -> tuple[Ints, Ints]:
     """The pairs to compare among the rows of one block.
 
     Args:
         rule: why they stand together; decides what another block compares already.
         rows: indices into the columns.
-        main, surname, given: columns of the nodes.
+        columns: of the nodes: `main`, `surname`, `given`.
+        fresh: pairs without a fresh side are left out.
         bound: blocks up to this size are compared pair by pair; larger ones only where a rare word is shared
             (same author), or not at all.
     """
     if len(rows) < 2 or (len(rows) > bound and rule != AUTHOR):
         return NO_PAIRS
+    main, surname, given = (columns[name] for name in ("main", "surname", "given"))
     first, second = _all(len(rows)) if len(rows) <= bound else _sharing_words([main[i] for i in rows], bound)
     a, b = rows[first], rows[second]
+    wanted = fresh[a] | fresh[b]
+    a, b = a[wanted], b[wanted]
     if rule == AUTHOR:
         kept = given_relation(given, a, b) >= 0  # other initials: another person
     elif rule == TITLE:

@@ -23,7 +23,8 @@ from bookworks.settings import get_settings
 from spark_jobs.job import translated
 from spark_jobs.session import spark_session
 from spark_jobs.works import decisions_cli, matching
-from spark_jobs.works.clustering import MatchConfig, cluster
+from spark_jobs.works.clustering import cluster
+from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
 from spark_jobs.works.files import Catalogue, Columns, read_catalogue
 

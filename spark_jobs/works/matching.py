@@ -5,7 +5,8 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.works.clustering import MatchConfig, cluster
+from spark_jobs.works.clustering import cluster
+from spark_jobs.works.config import MatchConfig
 
 
 def match(left: DataFrame, right: DataFrame, config: MatchConfig) -> DataFrame:

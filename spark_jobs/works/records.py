@@ -11,7 +11,7 @@ import pyarrow as pa
 from bookworks.isbn import to_isbn13
 from spark_jobs.text_repair import repair
 from spark_jobs.works.languages import guess_language
-from spark_jobs.works.persons import parse_persons
+from spark_jobs.works.persons import names_are_inverted, parse_persons
 from spark_jobs.works.titles import parse_series, parse_title
 from spark_jobs.works.words import fold, words
 
@@ -27,6 +27,9 @@ PARSED = pa.schema([
     pa.field("surname", _text), pa.field("given", _text), pa.field("others", _text),
     pa.field("publisher", _text), pa.field("year", _text), pa.field("language", _text), pa.field("guess", _text),
     pa.field("isbns", pa.list_(_text)),
+    # Of which row it was made, and how: to see later whether it still holds.
+    pa.field("source", _text), pa.field("fingerprint", pa.int64()), pa.field("inverted", pa.bool_()),
+    pa.field("vote", pa.int64()),
 ])  # fmt: skip
 
 _ISBN_CUT = re.compile(r"[;,|/\s]+")
@@ -83,5 +86,10 @@ def _string(value: Any) -> str | None:
 def parse_batches(batches: Iterator[pa.RecordBatch], inverted: frozenset[str]) -> Iterator[pa.RecordBatch]:
     """`parse_record` for each row of Arrow batches; `inverted` holds the sources that write "Surname, Given"."""
     for batch in batches:
-        rows = (parse_record(row, row["source"] in inverted) for row in batch.to_pylist())
-        yield pa.RecordBatch.from_pylist(list(rows), schema=PARSED)
+        rows = [_with_origin(row, row["source"] in inverted) for row in batch.to_pylist()]
+        yield pa.RecordBatch.from_pylist(rows, schema=PARSED)
+
+
+def _with_origin(row: dict[str, Any], inverted: bool) -> dict[str, Any]:
+    origin = {"source": row["source"], "fingerprint": row["fingerprint"], "inverted": inverted}
+    return parse_record(row, inverted) | origin | {"vote": names_are_inverted(row["author"])}

@@ -31,9 +31,13 @@ from bookworks.settings import get_settings
 from spark_jobs.lake import spark_schema
 from spark_jobs.session import spark_session
 from spark_jobs.works import scorer
-from spark_jobs.works.clustering import PAIRS, MatchConfig, assign, block_rows, gather, in_portions, parse
+from spark_jobs.works.clustering import assign
+from spark_jobs.works.comparing import block_members, block_rows, in_portions
+from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.files import Columns, read_catalogue
+from spark_jobs.works.linking import link
+from spark_jobs.works.nodes import gather, members_of, parse
 from spark_jobs.works.pairs import Floats, Nodes, features, rarity_table
 from spark_jobs.works.records import PARSED
 
@@ -52,6 +56,9 @@ MOST_WEIGHT = 20.0  # of a pair of nodes with many records
 _CONTEXT = ("language", "format_", "series", "publisher", "year")
 
 Ints = npt.NDArray[np.int64]
+
+
+PAIRS = pa.schema([("a", pa.string()), ("b", pa.string()), ("p", pa.float64())])
 
 
 @dataclass(frozen=True)
@@ -136,8 +143,9 @@ class Examples:
 
 def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Floats) -> Examples:
     """Features and labels of all pairs that would be compared."""
-    members, nodes = gather(parsed, Constraints([], []))
-    rows = block_rows(nodes, config)
+    editions, nodes = gather(parsed, Constraints([], []))
+    members = members_of(editions, nodes).localCheckpoint()
+    rows = block_rows(nodes, block_members(nodes, config).withColumn("fresh", F.lit(True)), config)
     names: list[str] = features(Nodes(_no_rows(), table), np.empty(0, np.int64), np.empty(0, np.int64))[0]
     schema = pa.schema([("a", pa.string()), ("b", pa.string()), *((name, pa.float32()) for name in names)])
 
@@ -190,7 +198,8 @@ def measured(one: Examples, p: Floats, truth: DataFrame, config: MatchConfig) ->
     least, most = np.minimum(one.a, one.b)[kept], np.maximum(one.a, one.b)[kept]
     columns = [pa.array(least.tolist()), pa.array(most.tolist()), pa.array(p[kept].astype(float))]
     pairs = spark.createDataFrame(pa.table(columns, schema=PAIRS))
-    placed = assign(one.members, one.nodes, pairs, config).join(truth, "edition_id").select("cluster", "work").toArrow()
+    found = assign(one.members, link(one.nodes, pairs, config))
+    placed = found.join(truth, "edition_id").select("cluster", "work").toArrow()
     return agreement(placed["cluster"].to_pylist(), placed["work"].to_pylist())
 
 

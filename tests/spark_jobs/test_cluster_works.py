@@ -8,7 +8,6 @@ from spark_jobs.cluster_works import check_lossless, rebuild
 from spark_jobs.components import components
 from spark_jobs.lake import Lake
 from spark_jobs.works import review
-from spark_jobs.works.clustering import Clustered
 from spark_jobs.works.decisions import Constraints
 
 Make = Callable[..., DataFrame]
@@ -95,7 +94,7 @@ def test_pairs_in_doubt_come_with_their_readers_first(spark: SparkSession, lake:
     pairs = spark.createDataFrame([("e00", "e01", 0.5), ("e00", "e02", 0.4), ("e01", "e02", 0.1)],
                                   "a string, b string, p double")  # fmt: skip
     read = clean("interactions", {"edition_id": "e02", "user_id": "u"}, {"edition_id": "e02", "user_id": "v"})
-    found = list(review.doubtful(Clustered(of, pairs.limit(0), pairs, frame), frame, read))
+    found = list(review.doubtful(of, pairs, frame, read))
     assert [(one.left_edition, one.right_edition, one.readers) for one in found] == [
         ("e00", "e02", 2),
         ("e00", "e01", 0),

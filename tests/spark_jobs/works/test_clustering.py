@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from bookworks.errors import ContractError, SettingError, TerminalError
 from spark_jobs.works import cli
-from spark_jobs.works.clustering import MatchConfig, cluster
+from spark_jobs.works.clustering import cluster
+from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.evaluation import evaluate, read_works
 from spark_jobs.works.files import Columns, read_catalogue

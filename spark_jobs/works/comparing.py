@@ -1,0 +1,212 @@
+"""Nodes to scored pairs, on Spark: in which blocks each node stands, and how likely those of a block are one work.
+
+Of a block that the run before knew, only the pairs with a side that is new or has changed are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from rapidfuzz import fuzz
+
+from spark_jobs.works import blocks
+from spark_jobs.works.config import MatchConfig
+from spark_jobs.works.frames import differing, in_buckets
+from spark_jobs.works.linkage import UNSEEN
+from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
+from spark_jobs.works.scorer import rarity, score
+from spark_jobs.works.state import NODES, State
+
+# `stamp`: a digest of the node. `size`: nodes of the block.
+BLOCKS = ("rule", "key", "node", "stamp", "size")
+COMPARED = pa.schema([
+    *(pa.field(name, pa.string()) for name in ("rule", "key", "a", "b")), pa.field("p", pa.float64()),
+])  # fmt: skip
+_ROW = ("rule", "key", "fresh", "node", "publishers", "years", *NODE_TEXTS, *NODE_NUMBERS)
+SAID = "said"  # in place of a block's rule: a person is sure
+_TELLING_WORDS = 3  # of a title that may match without an author
+_TITLE_ALONE = 0.3
+_SAME_SERIES = 80  # least likeness of two names of one series, 0 to 100
+_PORTION = 150_000  # pairs that are scored at once
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What is known of pairs.
+
+    Attributes:
+        pairs: `COMPARED`, all of them.
+        changed: `node`: those that have a pair that the run before did not have so, or had otherwise; None: all.
+    """
+
+    pairs: DataFrame
+    changed: DataFrame | None
+
+
+def block_members(nodes: DataFrame, config: MatchConfig) -> DataFrame:
+    """`BLOCKS`: each node, once for each block that it shares with others."""
+    crowded = F.count("*").over(Window.partitionBy("surname")) > config.block_size
+    author = F.when(crowded, F.concat_ws("|", "surname", F.left("given", F.lit(1)))).otherwise(F.col("surname"))
+    first_word = F.substring_index("main", " ", 1)
+    named, titled = F.col("surname") != "", F.col("main") != ""
+    persons = F.transform(
+        F.split(F.concat_ws(" ", "surname", "others"), " "), lambda one: _block(blocks.PERSON, one, first_word)
+    )
+    found = F.concat(
+        F.when(named & titled, F.array(_block(blocks.AUTHOR, F.col("author_key")))).otherwise(F.array()),
+        F.when(titled, F.array(_block(blocks.TITLE, F.col("main")))).otherwise(F.array()),
+        F.when(named & titled & (F.col("others") != ""), persons).otherwise(F.array()),
+        F.transform("isbns", lambda isbn: _block(blocks.ISBN, isbn)),
+    )
+    stamp = F.xxhash64(*(F.coalesce(F.col(name).cast("string"), F.lit("\u0000")) for name in NODES.names))
+    rows = nodes.withColumn("author_key", author).select("node", stamp.alias("stamp"), F.explode(found).alias("block"))
+    size = F.count("*").over(Window.partitionBy("block"))
+    return rows.withColumn("size", size).where("size > 1").select("block.rule", "block.key", "node", "stamp", "size")
+
+
+def _block(rule: str, *parts: Column) -> Column:
+    return F.struct(F.lit(rule).alias("rule"), F.concat_ws("|", *parts).alias("key"))
+
+
+def over_bound(members: DataFrame, config: MatchConfig) -> DataFrame:
+    """The blocks of which not all pairs are compared: `rule`, `key`, `nodes`."""
+    large = members.where(F.col("size") > _bound(config))
+    return large.groupBy("rule", "key").agg(F.max("size").alias("nodes"))
+
+
+def _bound(config: MatchConfig) -> Column:
+    return F.when(F.col("rule") == blocks.AUTHOR, config.block_size).otherwise(config.key_block_size)
+
+
+def compare(
+    nodes: DataFrame, members: DataFrame, said: DataFrame, config: MatchConfig, before: State | None = None
+) -> Compared:
+    """Score the pairs of each block.
+
+    Args:
+        nodes: `NODES`.
+        members: `BLOCKS`, from `block_members`.
+        said: `COMPARED` of which persons are sure.
+        config: the bounds.
+        before: the pairs of its blocks that are as they were are kept.
+    """
+    if before is None:
+        rows = members.withColumn("fresh", F.lit(True))
+        return Compared(score_pairs(block_rows(nodes, rows, config), config).unionByName(said).localCheckpoint(), None)
+    moved = differing(members, before.blocks, "rule", "key", "node", "stamp", most="size").localCheckpoint()
+    # Which pairs a block over its bound has, depends on all of its titles: it is compared anew as a whole.
+    touched = moved.groupBy("rule", "key").agg((F.max("size") > F.max(_bound(config))).alias("whole"))
+    sides = moved.select("rule", "key", "node").distinct().withColumn("moved", F.lit(True)).localCheckpoint()
+    rows = members.join(touched, ["rule", "key"]).join(sides, ["rule", "key", "node"], "left")
+    rows = rows.withColumn("fresh", F.col("whole") | F.col("moved").isNotNull())
+    scored = score_pairs(block_rows(nodes, rows, config), config).unionByName(said).localCheckpoint()
+    marked = _with_stale(before.pairs, touched, sides)
+    kept, gone = marked.where(~F.col("stale")).select(*COMPARED.names), marked.where("stale")
+    ends = differing(scored, gone, "a", "b", "p").select(F.explode(F.array("a", "b")).alias("node"))
+    changed = ends.union(sides.select("node")).distinct()
+    return Compared(kept.unionByName(scored).localCheckpoint(), changed.localCheckpoint())
+
+
+def _with_stale(pairs: DataFrame, touched: DataFrame, sides: DataFrame) -> DataFrame:
+    """The pairs, `stale` where the block is compared anew, or one of both nodes does not stand in it as it did, or
+    a person said it."""
+    marked = pairs.join(touched.select("rule", "key", "whole"), ["rule", "key"], "left")
+    for side in ("a", "b"):
+        marked = marked.join(sides.toDF("rule", "key", side, f"moved_{side}"), ["rule", "key", side], "left")
+    anew = (F.col("rule") == SAID) | F.coalesce("whole", F.lit(False)) | F.coalesce("moved_a", "moved_b").isNotNull()
+    return marked.withColumn("stale", anew)
+
+
+def block_rows(nodes: DataFrame, members: DataFrame, config: MatchConfig) -> DataFrame:
+    """The columns of a node that comparing needs, once for each block of which pairs are compared.
+
+    Args:
+        nodes: `NODES`.
+        members: `BLOCKS` and `fresh`: pairs with a fresh side are scored.
+        config: the bounds.
+    """
+    compared = members.where((F.col("rule") == blocks.AUTHOR) | (F.col("size") <= config.key_block_size))
+    return compared.select("rule", "key", "node", "fresh").join(nodes, "node").select(*_ROW)
+
+
+def score_pairs(rows: DataFrame, config: MatchConfig) -> DataFrame:
+    """`COMPARED` of the rows of `block_rows`: the pairs (a < b) with a probability over the floor."""
+    # Comparing texts of many pairs at once needs numpy; one call gets whole blocks, and as many as it can hold.
+    return in_buckets(rows, ("rule", "key"), config.bucket_rows, lambda table: score_bucket(table, config), COMPARED)
+
+
+def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
+    """`COMPARED` of the blocks of one bucket."""
+    table = table.sort_by([("rule", "ascending"), ("key", "ascending"), ("node", "ascending")])
+    columns = {name: table[name].to_pylist() for name in _ROW}
+    nodes, ids = Nodes(columns, rarity()), np.array(columns["node"], object)
+    of_block = {name: np.array(columns[name], object) for name in ("rule", "key")}
+    found = []
+    for a, b in in_portions(columns, config):
+        p = _with_evidence(columns, a, b, score(nodes, a, b), config)
+        kept = np.flatnonzero(p >= config.floor)
+        # Sorted by node within a block, so a < b.
+        pairs = [of_block["rule"][a[kept]], of_block["key"][a[kept]], ids[a[kept]], ids[b[kept]], p[kept]]
+        arrays = [pa.array(values, field.type) for values, field in zip(pairs, COMPARED, strict=True)]
+        found.append(pa.table(arrays, schema=COMPARED))
+    return pa.concat_tables(found) if found else COMPARED.empty_table()
+
+
+def in_portions(columns: dict[str, list[Any]], config: MatchConfig) -> Iterator[tuple[Any, Any]]:
+    """Index pairs to compare, of whole blocks, some 100,000 at a time; columns sorted by rule and key."""
+    waiting: list[tuple[Any, Any]] = []
+    fresh = np.array(columns["fresh"], bool)
+    for rows in blocks.runs(list(zip(columns["rule"], columns["key"], strict=True))):
+        if not fresh[rows].any():
+            continue
+        rule = columns["rule"][rows[0]]
+        bound = config.block_size if rule == blocks.AUTHOR else config.key_block_size
+        waiting.append(blocks.block_pairs(rule, rows, columns, fresh, bound))
+        if sum(len(a) for a, _ in waiting) >= _PORTION:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
+
+
+def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config: MatchConfig) -> Any:
+    """What the labelled editions could not teach: two places in one series are two works; a shared ISBN speaks for one,
+    and so do publisher and year together where an author is missing."""
+    p = p.astype(float)
+    for k, (i, j) in enumerate(zip(a, b, strict=True)):
+        if _other_volume(columns, i, j):
+            p[k] = min(p[k], UNSEEN)
+        elif columns["rule"][i] == blocks.ISBN:
+            p[k] = max(p[k], config.isbn_probability)
+        elif not columns["surname"][i] or not columns["surname"][j]:
+            p[k] = _without_author(columns, i, j, p[k])
+    return p
+
+
+def _without_author(columns: dict[str, list[Any]], i: int, j: int, p: float) -> float:
+    """A short title alone ("Poems") tells nothing where an author is missing."""
+    same = columns["main"][i] == columns["main"][j]
+    if same and _meet(columns["publishers"], i, j) and _meet(columns["years"], i, j):
+        return max(p, 0.5 * (1 + p))
+    words = min(len(f"{columns['main'][k]} {columns['subtitle'][k]}".split()) for k in (i, j))
+    return p if words >= _TELLING_WORDS else min(p, _TITLE_ALONE)
+
+
+def _other_volume(columns: dict[str, list[Any]], i: int, j: int) -> bool:
+    numbers, series = columns["series_number"], columns["series"]
+    different = numbers[i] and numbers[j] and numbers[i] != numbers[j]
+    return bool(different and fuzz.token_set_ratio(series[i], series[j]) >= _SAME_SERIES)
+
+
+def _meet(values: list[Any], i: int, j: int) -> bool:
+    return bool(set(values[i] or ()) & set(values[j] or ()))

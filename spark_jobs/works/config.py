@@ -1,0 +1,32 @@
+"""The bounds within which works are found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from spark_jobs.works.aliases import Alias, load_aliases
+
+
+@dataclass(frozen=True)
+class MatchConfig:
+    """How works are found.
+
+    Attributes:
+        threshold: least mean probability at which two clusters are one work.
+        floor: pairs below this probability are as if never compared.
+        block_size: most nodes of one author that are compared pair by pair.
+        key_block_size: most nodes with one title, co-author or ISBN that are compared; larger blocks are left out.
+        component_size: most nodes of a component that are clustered at once; larger ones are cut at weak edges.
+        isbn_probability: least probability of a pair that shares an ISBN.
+        bucket_rows: rows of blocks that one Python call gets.
+        aliases: names that are another's, `load_aliases`.
+    """
+
+    threshold: float = 0.42
+    floor: float = 0.05
+    block_size: int = 600
+    key_block_size: int = 150
+    component_size: int = 2500
+    isbn_probability: float = 0.9
+    bucket_rows: int = 10_000
+    aliases: tuple[Alias, ...] = field(default_factory=load_aliases)

@@ -1,0 +1,37 @@
+"""What several steps of works do with DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from spark_jobs.lake import spark_schema
+
+
+def tasks(frame: DataFrame) -> int:
+    """Partitions for steps that cost much Python a row: Spark, left to itself, gathers small tables on one core."""
+    return 4 * frame.sparkSession.sparkContext.defaultParallelism
+
+
+def differing(new: DataFrame, old: DataFrame, *columns: str, most: str | None = None) -> DataFrame:
+    """The rows, as to these columns, that only one of both frames has, each once; with the largest value of `most`."""
+    carried = [most] if most else []
+    signed = new.select(*columns, *carried, F.lit(1).alias("sign")).unionByName(
+        old.select(*columns, *carried, F.lit(-1).alias("sign"))
+    )
+    summed = signed.groupBy(*columns).agg(F.sum("sign").alias("sign"), *(F.max(name).alias(name) for name in carried))
+    return summed.where("sign <> 0").drop("sign")
+
+
+def in_buckets(
+    rows: DataFrame, whole: Sequence[str], bucket_rows: int, run: Callable[[pa.Table], pa.Table], schema: pa.Schema
+) -> DataFrame:
+    """What `run` makes of tables of some `bucket_rows` rows; rows that agree in the columns `whole` stay together."""
+    stored = rows.localCheckpoint()
+    buckets = max(4, stored.count() // bucket_rows)
+    bucket = F.pmod(F.xxhash64(*whole), F.lit(buckets))
+    bucketed = stored.withColumn("bucket", bucket).repartition(tasks(stored), "bucket")
+    return bucketed.groupBy("bucket").applyInArrow(run, spark_schema(schema))

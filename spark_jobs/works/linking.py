@@ -1,0 +1,89 @@
+"""Scored pairs to clusters of nodes, on Spark: components, and in each average linkage.
+
+Of the components that the run before knew, only those are clustered again to which a pair came, or from which one went.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from spark_jobs.components import components
+from spark_jobs.works import blocks
+from spark_jobs.works.config import MatchConfig
+from spark_jobs.works.frames import in_buckets
+from spark_jobs.works.linkage import APART, linkage
+from spark_jobs.works.state import State
+
+# The component of each node that has a pair, named by its smallest node; the smallest node of its cluster, and how
+# sure it is one with the others.
+LINKED = pa.schema([
+    *(pa.field(name, pa.string()) for name in ("node", "component", "root")), pa.field("sure", pa.float64()),
+])  # fmt: skip
+
+
+def link(
+    nodes: DataFrame,
+    pairs: DataFrame,
+    config: MatchConfig,
+    before: State | None = None,
+    changed: DataFrame | None = None,
+) -> DataFrame:
+    """`LINKED` of the pairs.
+
+    Args:
+        nodes: `node`, `records`.
+        pairs: `a`, `b`, `p`, also several of two nodes.
+        config: the bounds.
+        before: its components without a changed node are kept.
+        changed: `node`: those that gained or lost a pair, or are themselves changed or gone.
+    """
+    if before is None or changed is None:
+        return _linked(nodes, strongest(pairs), config).localCheckpoint()
+    touched = before.linked.join(changed, "node", "left_semi").select("component").distinct()
+    known = before.linked.join(touched, "component", "left_semi").select("node")
+    affected = known.union(changed).distinct().localCheckpoint()
+    of_affected = pairs.join(affected.withColumnRenamed("node", "a"), "a", "left_semi")
+    kept = before.linked.join(affected, "node", "left_anti").select(*LINKED.names)
+    return kept.unionByName(_linked(nodes, strongest(of_affected), config)).localCheckpoint()
+
+
+def strongest(pairs: DataFrame) -> DataFrame:
+    """One row a pair: what a person said stands over what the scorer says, apart over together."""
+    said = F.when(F.count_if(F.col("p") == APART) > 0, F.lit(APART)).otherwise(F.max("p"))
+    return pairs.groupBy("a", "b").agg(said.alias("p"))
+
+
+def _linked(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFrame:
+    pairs = pairs.localCheckpoint()
+    in_component = components(pairs.where(F.col("p") >= config.floor).select("a", "b"))
+    vertices = in_component.join(nodes.select("node", "records"), "node").select(
+        F.col("root").alias("component"),
+        F.col("node").alias("a"),
+        F.lit(None).cast("string").alias("b"),
+        F.col("records").cast("double").alias("p"),
+    )
+    edges = pairs.join(in_component.select(F.col("node").alias("a"), F.col("root").alias("component")), "a")
+    rows = vertices.unionByName(edges.select("component", "a", "b", "p"))
+    return in_buckets(rows, ["component"], 4 * config.bucket_rows, lambda table: link_bucket(table, config), LINKED)
+
+
+def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
+    """`LINKED` of the components of one bucket; its rows are nodes (`a`, records as `p`) and edges (`a`, `b`, `p`)."""
+    table = table.sort_by([("component", "ascending"), ("a", "ascending"), ("b", "ascending")])
+    names, a, b, p = (table[name].to_pylist() for name in ("component", "a", "b", "p"))
+    out: list[tuple[str, str, str, float]] = []
+    for rows in blocks.runs(names):
+        ids = [a[i] for i in rows if b[i] is None]
+        at = {node: k for k, node in enumerate(ids)}
+        weights = np.array([p[i] for i in rows if b[i] is None])
+        edges = [(at[a[i]], at[b[i]], p[i]) for i in rows if b[i] is not None and b[i] in at]
+        left, right, value = (np.array(column) for column in zip(*edges, strict=True))
+        found, sure = linkage(weights, left, right, value, config.threshold, config.component_size)
+        out += [(node, names[rows[0]], ids[found[k]], float(sure[k])) for k, node in enumerate(ids)]
+    columns = list(zip(*out, strict=True)) or [()] * len(LINKED)
+    return pa.table(
+        [pa.array(values, field.type) for values, field in zip(columns, LINKED, strict=True)], schema=LINKED
+    )

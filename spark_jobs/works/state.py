@@ -1,0 +1,87 @@
+"""What one clustering leaves for the next, so that it need only look at what has changed.
+
+It is a cache: without it, or with another version of the code, of the scorer or of the bounds, everything is worked out
+again, and the same works come of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from spark_jobs.files import make_text, place, read_text
+from spark_jobs.works.config import MatchConfig
+from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS
+
+AUTHOR_COUNTS = ("author_nodes", "author_records")
+_text = pa.string()
+NODES = pa.schema([
+    pa.field("node", _text), pa.field("spelled", _text), *(pa.field(name, _text) for name in NODE_TEXTS),
+    pa.field("publishers", pa.list_(_text)), pa.field("years", pa.list_(_text)), pa.field("isbns", pa.list_(_text)),
+    *(pa.field(name, pa.float64() if name in AUTHOR_COUNTS else pa.int64()) for name in NODE_NUMBERS),
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class State:
+    """Tables of one clustering.
+
+    Attributes:
+        parsed: `records.PARSED` of each edition and what it is `spelled` like.
+        nodes: `NODES`, one row for each spelling.
+        blocks: `comparing.BLOCKS`: in which blocks each node stands.
+        pairs: `comparing.COMPARED`: the pairs over the floor, once for each block that both stand in.
+        linked: `linking.LINKED`: the cluster of each node that has a pair.
+    """
+
+    parsed: DataFrame
+    nodes: DataFrame
+    blocks: DataFrame
+    pairs: DataFrame
+    linked: DataFrame
+
+
+def load(spark: SparkSession, folder: str, config: MatchConfig) -> State | None:
+    """What the last clustering left in a folder; None if it left nothing or was made in another way.
+
+    Args:
+        spark: session that reads.
+        folder: address that Hadoop understands, without a slash at the end.
+        config: the bounds of this run.
+    """
+    text = read_text(spark, _pointer(folder))
+    told = json.loads(text) if text else {}
+    if told.get("made_by") != made_by(config):
+        return None
+    return State(**{one.name: spark.read.parquet(f"{folder}/{told['version']}/{one.name}") for one in fields(State)})
+
+
+def save(state: State, folder: str, config: MatchConfig) -> None:
+    """Write the tables into the folder, in place of those that were there; a run that dies leaves the old ones."""
+    spark, version = state.parsed.sparkSession, uuid4().hex
+    for one in fields(State):
+        getattr(state, one.name).write.parquet(f"{folder}/{version}/{one.name}")
+    make_text(spark, _pointer(folder), json.dumps({"version": version, "made_by": made_by(config)}))
+    store, path = place(spark, folder)
+    for entry in store.listStatus(path):
+        if entry.isDirectory() and entry.getPath().getName() != version:
+            store.delete(entry.getPath(), True)
+
+
+def made_by(config: MatchConfig) -> str:
+    """A digest of all that the result depends on besides the rows: bounds, code, scorer."""
+    digest = sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    for path in sorted(Path(__file__).parent.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _pointer(folder: str) -> str:
+    return f"{folder}/current.json"
