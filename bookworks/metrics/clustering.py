@@ -26,13 +26,14 @@ def agreement(found: Sequence[Hashable], truth: Sequence[Hashable]) -> dict[str,
         raise ValueError(f"{len(found)} records were clustered, {len(truth)} are known")
     both, of_found, of_truth = Counter(zip(found, truth, strict=True)), Counter(found), Counter(truth)
     hits, claimed, true = (sum(n * (n - 1) // 2 for n in counts.values()) for counts in (both, of_found, of_truth))
-    pairwise = _scores(hits / claimed if claimed else 1.0, hits / true if true else 1.0)
+    pairwise = scores(hits / claimed if claimed else 1.0, hits / true if true else 1.0)
     precision = sum(n * n / of_found[cluster] for (cluster, _), n in both.items()) / len(found)
     recall = sum(n * n / of_truth[work] for (_, work), n in both.items()) / len(found)
-    bcubed = _scores(precision, recall)
+    bcubed = scores(precision, recall)
     return {f"pairwise_{k}": v for k, v in pairwise.items()} | {f"bcubed_{k}": v for k, v in bcubed.items()}
 
 
-def _scores(precision: float, recall: float) -> dict[str, float]:
+def scores(precision: float, recall: float) -> dict[str, float]:
+    """Precision, recall, and their harmonic mean `f1`."""
     total = precision + recall
     return {"precision": precision, "recall": recall, "f1": 2 * precision * recall / total if total else 0.0}

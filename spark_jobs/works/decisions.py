@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Literal
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bookworks.adapters import postgres
@@ -26,6 +27,7 @@ Kind = Literal["merge", "split", "same", "different"]
 TOGETHER: tuple[Kind, ...] = ("merge", "same")
 ANSWERS: tuple[Kind, ...] = ("same", "different")
 REVIEWED = "answered in the review"
+PAIR = sql.SQL('left_edition, right_edition, probability, readers, "left", "right", joined')
 PREPARE_LOCK = 7_207_002  # key of the advisory lock that making the tables holds
 TABLES = """
 create schema if not exists identity;
@@ -52,6 +54,13 @@ create table if not exists identity.review_pairs (
     answered boolean not null default false,
     primary key (left_edition, right_edition)
 );
+alter table identity.review_pairs
+    add column if not exists joined boolean,
+    add column if not exists sample timestamptz,
+    add column if not exists stratum text,
+    add column if not exists weight double precision,
+    add column if not exists stratum_weight double precision,
+    add column if not exists place int;
 """
 
 
@@ -87,6 +96,7 @@ class ReviewPair:
         readers: how many readers have either.
         left: what to show of the left edition: title, author, series, year, publisher, language, isbn13, format.
         right: the same of the right edition.
+        joined: whether they were in one work when they were put into the queue; null where that is not known.
     """
 
     left_edition: str
@@ -95,6 +105,7 @@ class ReviewPair:
     readers: int
     left: Mapping[str, Any]
     right: Mapping[str, Any]
+    joined: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -229,7 +240,7 @@ def merge(settings: Settings, work_ids: Sequence[str], who: str, why: str) -> De
     wanted = list(dict.fromkeys(work_ids))
     if len(wanted) < 2:
         raise TerminalError("A merge needs two works", received=", ".join(wanted), allowed="two or more different ids")
-    with _transaction(settings) as db:
+    with transaction(settings) as db:
         found = _editions_of(db, wanted)
         first, *others = (found[work_id] for work_id in wanted)
         rest = sorted(edition for editions in others for edition in editions)
@@ -238,7 +249,7 @@ def merge(settings: Settings, work_ids: Sequence[str], who: str, why: str) -> De
 
 
 def _refuse_merged(db: psycopg.Connection[Any], work_ids: Sequence[str], editions: Sequence[str]) -> None:
-    groups = Groups.of(constraints(_read(db)))
+    groups = Groups.of(constraints(read(db)))
     if all(groups.same(editions[0], edition) for edition in editions):
         raise TerminalError(
             "These works are merged already",
@@ -255,7 +266,7 @@ def split(settings: Settings, work_id: str, edition_ids: Sequence[str], who: str
         TransientError: Postgres is away.
     """
     leaving = set(edition_ids)
-    with _transaction(settings) as db:
+    with transaction(settings) as db:
         editions = _editions_of(db, [work_id])[work_id]
         if strange := leaving.difference(editions):
             raise TerminalError(
@@ -283,7 +294,7 @@ def answer(settings: Settings, left: str, right: str, same: bool, who: str) -> D
     left, right = sorted((left, right))
     if left == right:
         raise TerminalError("A pair needs two editions", received=left)
-    with _transaction(settings) as db:
+    with transaction(settings) as db:
         queued = db.execute(
             "update identity.review_pairs set answered = true where left_edition = %s and right_edition = %s",
             (left, right),
@@ -300,13 +311,13 @@ def undo(settings: Settings, decision_id: int, who: str) -> Decision:
         TerminalError: there is no such decision, or it is undone already.
         TransientError: Postgres is away.
     """
-    with _transaction(settings) as db:
+    with transaction(settings) as db:
         row = db.execute(
             "update identity.decisions set undone_at = %s, undone_by = %s"
             " where decision_id = %s and undone_at is null returning decision_id",
             (now(), _said("who", who), decision_id),
         ).fetchone()
-        found = next((one for one in _read(db, undone=True) if one.decision_id == decision_id), None)
+        found = next((one for one in read(db, undone=True) if one.decision_id == decision_id), None)
         if found is None:
             raise TerminalError(
                 "There is no such decision", received=decision_id, todo="see `bookworks works decisions`."
@@ -323,7 +334,7 @@ def undo(settings: Settings, decision_id: int, who: str) -> Decision:
 
 def _ask_again(db: psycopg.Connection[Any], left: str, right: str) -> None:
     """Put an answered pair back into the queue, unless another answer about it stands."""
-    if not any((one.left_editions, one.right_editions) == ((left,), (right,)) for one in _read(db)):
+    if not any((one.left_editions, one.right_editions) == ((left,), (right,)) for one in read(db)):
         db.execute(
             "update identity.review_pairs set answered = false where left_edition = %s and right_edition = %s",
             (left, right),
@@ -332,14 +343,14 @@ def _ask_again(db: psycopg.Connection[Any], left: str, right: str) -> None:
 
 def standing(settings: Settings) -> list[Decision]:
     """Decisions that nobody has undone, oldest first."""
-    with _transaction(settings) as db:
-        return _read(db)
+    with transaction(settings) as db:
+        return read(db)
 
 
 def history(settings: Settings) -> list[Decision]:
     """All decisions, the undone too, oldest first."""
-    with _transaction(settings) as db:
-        return _read(db, undone=True)
+    with transaction(settings) as db:
+        return read(db, undone=True)
 
 
 def labels(settings: Settings) -> list[tuple[str, str, bool]]:
@@ -361,22 +372,26 @@ def labels(settings: Settings) -> list[tuple[str, str, bool]]:
 def replace_queue(settings: Settings, rows: Iterable[ReviewPair]) -> int:
     """Replace what waits for an answer, in one transaction; a pair that standing decisions answer is left out.
 
+    Pairs of a random sample stay as they were drawn.
+
     Returns:
-        How many pairs wait now.
+        How many pairs wait now, without the sample.
     """
-    with _transaction(settings) as db:
-        groups = Groups.of(constraints(_read(db)))
+    with transaction(settings) as db:
+        groups = Groups.of(constraints(read(db)))
         _copy(db, (pair for pair in rows if groups.same(pair.left_edition, pair.right_edition) is None))
-        db.execute("delete from identity.review_pairs where not answered")
+        db.execute("delete from identity.review_pairs where not answered and sample is null")
         stored = db.execute(
-            "insert into identity.review_pairs"
-            ' (left_edition, right_edition, probability, readers, "left", "right", answered)'
-            " select distinct on (left_edition, right_edition)"
-            ' left_edition, right_edition, probability, readers, "left", "right", false'
-            " from review_incoming order by left_edition, right_edition, readers desc"
-            " on conflict (left_edition, right_edition) do update"
-            " set probability = excluded.probability, readers = excluded.readers,"
-            ' "left" = excluded."left", "right" = excluded."right", answered = false'
+            sql.SQL(
+                "insert into identity.review_pairs ({pair}, answered)"
+                " select distinct on (left_edition, right_edition) {pair}, false"
+                " from review_incoming order by left_edition, right_edition, readers desc"
+                " on conflict (left_edition, right_edition) do update"
+                " set probability = excluded.probability, readers = excluded.readers,"
+                ' "left" = excluded."left", "right" = excluded."right", joined = excluded.joined, answered = false,'
+                " sample = null"
+                " where review_pairs.sample is distinct from (select max(sample) from identity.review_pairs)"
+            ).format(pair=PAIR)
         )
         return stored.rowcount
 
@@ -384,24 +399,40 @@ def replace_queue(settings: Settings, rows: Iterable[ReviewPair]) -> int:
 def _copy(db: psycopg.Connection[Any], pairs: Iterable[ReviewPair]) -> None:
     """Send pairs to a table that ends with the transaction; the smaller edition_id to the left."""
     db.execute("create temp table review_incoming (like identity.review_pairs including defaults) on commit drop")
-    columns = 'left_edition, right_edition, probability, readers, "left", "right"'
-    with db.cursor() as cursor, cursor.copy(f"copy review_incoming ({columns}) from stdin") as copy:
+    with db.cursor() as cursor, cursor.copy(sql.SQL("copy review_incoming ({}) from stdin").format(PAIR)) as copy:
         for pair in pairs:
-            sides = [(pair.left_edition, Jsonb(dict(pair.left))), (pair.right_edition, Jsonb(dict(pair.right)))]
-            (left, shown_left), (right, shown_right) = sorted(sides, key=lambda side: side[0])
-            copy.write_row((left, right, pair.probability, pair.readers, shown_left, shown_right))
+            copy.write_row(pair_row(pair))
 
 
-def queue(settings: Settings, n: int) -> list[ReviewPair]:
-    """At most `n` pairs that wait for an answer: most readers first, then nearest to a probability of 0.5."""
-    with _transaction(settings) as db:
-        groups = Groups.of(constraints(_read(db)))
+def pair_row(pair: ReviewPair) -> tuple[Any, ...]:
+    """The columns `PAIR` of a pair, the smaller edition_id to the left."""
+    sides = [(pair.left_edition, Jsonb(dict(pair.left))), (pair.right_edition, Jsonb(dict(pair.right)))]
+    (left, shown_left), (right, shown_right) = sorted(sides, key=lambda side: side[0])
+    return left, right, pair.probability, pair.readers, shown_left, shown_right, pair.joined
+
+
+_DOUBTFUL = sql.SQL(
+    "select {} from identity.review_pairs where not answered and sample is null"
+    " order by readers desc, abs(probability - 0.5), left_edition, right_edition"
+).format(PAIR)
+_SAMPLED = sql.SQL(
+    "select {} from identity.review_pairs where not answered"
+    " and sample = (select max(sample) from identity.review_pairs) order by place"
+).format(PAIR)
+
+
+def queue(settings: Settings, n: int, sample: bool = False) -> list[ReviewPair]:
+    """At most `n` pairs that wait for an answer: most readers first, then nearest to a probability of 0.5.
+
+    Args:
+        settings: where Postgres is.
+        n: how many.
+        sample: the pairs of the random sample instead, in random order.
+    """
+    with transaction(settings) as db:
+        groups = Groups.of(constraints(read(db)))
         with db.cursor(name="review_queue") as cursor:
-            cursor.execute(
-                'select left_edition, right_edition, probability, readers, "left", "right"'
-                " from identity.review_pairs where not answered"
-                " order by readers desc, abs(probability - 0.5), left_edition, right_edition"
-            )
+            cursor.execute(_SAMPLED if sample else _DOUBTFUL)
             pairs = (ReviewPair(*row) for row in cursor)
             return list(islice((p for p in pairs if groups.same(p.left_edition, p.right_edition) is None), n))
 
@@ -412,7 +443,7 @@ def is_answered(settings: Settings, pair: ReviewPair) -> bool:
 
 
 @contextmanager
-def _transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+def transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """A connection with the tables made, in a transaction of its own.
 
     Raises:
@@ -428,7 +459,8 @@ def _transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
             raise TerminalError("The warehouse has no works yet", todo="run the DAG catalogue first.") from None
 
 
-def _read(db: psycopg.Connection[Any], undone: bool = False) -> list[Decision]:
+def read(db: psycopg.Connection[Any], undone: bool = False) -> list[Decision]:
+    """The decisions that stand, or all; oldest first."""
     rows = db.execute(
         "select decision_id, kind, left_editions, right_editions, works, who, why, at, undone_at, undone_by"
         " from identity.decisions where %s or undone_at is null order by decision_id",

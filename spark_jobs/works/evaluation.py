@@ -14,7 +14,7 @@ from bookworks.errors import ContractError, TerminalError
 from bookworks.metrics.clustering import agreement
 
 WORST = 10
-_SIZES = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, None))
+SIZES = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, None))
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,15 @@ def evaluate(found: Mapping[str, str], truth: Mapping[str, str]) -> Evaluation:
     return Evaluation(agreement(placed, true), len(ids), missing, unknown, sizes, _worst(placed, true))
 
 
+def size_name(low: int, high: int | None) -> str:
+    """A class of sizes in words: `1`, `3-5`, `101+`."""
+    return f"{low}" if low == high else f"{low}-{high}" if high else f"{low}+"
+
+
 def _histogram(sizes: Counter[str]) -> dict[str, int]:
-    counts = {(f"{low}" if low == high else f"{low}-{high}" if high else f"{low}+"): 0 for low, high in _SIZES}
+    counts = {size_name(low, high): 0 for low, high in SIZES}
     for size in sizes.values():
-        for name, (low, high) in zip(counts, _SIZES, strict=True):
+        for name, (low, high) in zip(counts, SIZES, strict=True):
             if size >= low and (high is None or size <= high):
                 counts[name] += 1
     return counts
