@@ -15,7 +15,7 @@ from spark_jobs.works.words import fold, words
 
 SHIPPED = Path(__file__).with_name("authors.csv")
 COLUMNS = ("alias", "name", "kind")
-KINDS = ("pen name", "transliteration", "spelling")
+KINDS = PEN_NAME, TRANSLITERATION, SPELLING = ("pen name", "transliteration", "spelling")
 
 
 class Alias(NamedTuple):
@@ -57,6 +57,8 @@ def _keyed(path: Path) -> Iterator[tuple[str, tuple[int, Alias]]]:
         key = _key(one.alias)
         if not key or not _key(one.name):
             raise _fault(path, line, f"alias {one.alias!r}, name {one.name!r}", "names with letters in both")
+        if set(one.alias + one.name) & set(",;/"):
+            raise _fault(path, line, f"alias {one.alias!r}, name {one.name!r}", 'one person each, "given surname"')
         if one.kind not in KINDS:
             raise _fault(path, line, f"kind {one.kind!r}", ", ".join(KINDS))
         if key in seen and _key(seen[key].name) != _key(one.name):

@@ -70,7 +70,7 @@ def cluster(
         ContractError: a column is missing.
     """
     decided = decided or Constraints([], [])
-    parsed, nodes = gather(parse(editions, before), decided, before)
+    parsed, nodes = gather(parse(editions, config, before), decided, before)
     members = members_of(parsed, nodes).localCheckpoint()
     blocks = block_members(nodes, config).localCheckpoint()
     compared = compare(nodes, blocks, _bonds(members, decided), config, before)

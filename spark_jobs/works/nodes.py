@@ -10,9 +10,10 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from spark_jobs.lake import require_columns, spark_schema
+from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.frames import differing, tasks
-from spark_jobs.works.persons import names_are_inverted
+from spark_jobs.works.persons import Aliases, names_are_inverted
 from spark_jobs.works.records import FIELDS, PARSED, parse_batches
 from spark_jobs.works.state import AUTHOR_COUNTS, NODES, State
 
@@ -23,11 +24,12 @@ _MOST_ISBNS = 200
 _COUNTED_EXACTLY = 8  # nodes or records of an author; more of them are rounded to quarters of a doubling
 
 
-def parse(editions: DataFrame, before: State | None = None) -> DataFrame:
+def parse(editions: DataFrame, config: MatchConfig, before: State | None = None) -> DataFrame:
     """`records.PARSED` of each edition; how names are written is put to the vote in each `source`.
 
     Args:
         editions: `records.FIELDS`, one row for each edition_id; `source` if there are several.
+        config: its aliases.
         before: what it holds of an unchanged row is not worked out again.
 
     Raises:
@@ -39,19 +41,19 @@ def parse(editions: DataFrame, before: State | None = None) -> DataFrame:
     rows = editions.select(*FIELDS, source.alias("source"), F.xxhash64(*filled, source).alias("fingerprint"))
     one = ["edition_id", "fingerprint"]
     if before is None:
-        return _parsed(rows, _inverted(_votes(rows))).localCheckpoint()
+        return _parsed(rows, _inverted(_votes(rows)), config).localCheckpoint()
     known = before.parsed.join(rows.select(*one), one, "left_semi").localCheckpoint()
     cast = known.groupBy("source").agg(F.sum("vote").alias("votes"))
     inverted = _inverted(_votes(rows.join(known.select(*one), one, "left_anti")).unionByName(cast))
     kept = known.where(F.col("inverted") == F.col("source").isin(sorted(inverted))).drop("spelled")
-    fresh = _parsed(rows.join(kept.select(*one), one, "left_anti"), inverted)
+    fresh = _parsed(rows.join(kept.select(*one), one, "left_anti"), inverted, config)
     return kept.unionByName(fresh).localCheckpoint()
 
 
-def _parsed(rows: DataFrame, inverted: frozenset[str]) -> DataFrame:
+def _parsed(rows: DataFrame, inverted: frozenset[str], config: MatchConfig) -> DataFrame:
     # Taking titles and names apart needs Python; Arrow hands over whole columns.
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return parse_batches(batches, inverted)
+        return parse_batches(batches, inverted, Aliases(config.aliases))
 
     return rows.repartition(tasks(rows), "edition_id").mapInArrow(run, spark_schema(PARSED))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from spark_jobs.works.aliases import TRANSLITERATION, Alias
 from spark_jobs.works.words import fold, words
 
 LONGEST = 400  # letters of a statement that are looked at
@@ -17,17 +19,21 @@ WRITER, EDITOR, TRANSLATOR, ILLUSTRATOR, NARRATOR, CONTRIBUTOR = (
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One person, folded.
+    """One person.
 
     Attributes:
-        surname: the last name with its particles, without blanks: `leguin`, `vandenberg`, `marquez`.
-        given: given names or initials, blanks between: `ursula k`, `gabriel garcia`; '' where there are none.
+        surname: the last name, folded, with its particles, without blanks: `leguin`, `vandenberg`, `marquez`.
+        given: given names or initials, folded, blanks between: `ursula k`, `gabriel garcia`; '' where there are none.
         role: one of the roles above.
+        written: the name as it stands there, given names first.
+        name: the same, or whom it is an alias of.
     """
 
     surname: str
     given: str
-    role: str = WRITER
+    role: str
+    written: str
+    name: str
 
 
 _ROLE_WORDS = (
@@ -69,12 +75,51 @@ NOBODY = frozenset({
 })  # fmt: skip
 
 
-def parse_persons(text: str | None, inverted: bool) -> tuple[Person, ...]:
+class Aliases:
+    """Who is meant by a name.
+
+    An alias holds for its own name alone. But a transliteration of one word ("Tolstoi") is a way to write a surname:
+    with given names of the same first letter (Lew, Léon) or none it is that author, with others (Alexei) it is another
+    of the family, whose surname alone is written anew.
+
+    Args:
+        aliases: `aliases.load_aliases`.
+    """
+
+    def __init__(self, aliases: Iterable[Alias] = ()) -> None:
+        self._names: dict[tuple[str, str], Person] = {}
+        self._surnames: dict[str, Person] = {}
+        for one in aliases:
+            alias, meant = _person(one.alias, WRITER), _person(one.name, WRITER)
+            if alias is None or meant is None:
+                continue
+            self._names[alias.surname, alias.given] = meant
+            if one.kind == TRANSLITERATION and not alias.given and meant.given:
+                self._surnames[alias.surname] = meant
+
+    def meant(self, person: Person) -> Person:
+        """The person, under the name that an alias stands for."""
+        surname, given = person.surname, person.given
+        meant = self._names.get((surname, given))
+        if meant is None:
+            meant = self._surnames.get(surname)
+            if meant is None:
+                return person
+            if given[0] != meant.given[0]:
+                return Person(meant.surname, given, person.role, person.written, person.name)
+        return Person(meant.surname, meant.given, person.role, person.written, meant.name)
+
+
+_NO_ALIASES = Aliases()
+
+
+def parse_persons(text: str | None, inverted: bool, aliases: Aliases = _NO_ALIASES) -> tuple[Person, ...]:
     """The persons that a repaired statement names, writers first as they stand; empty when it names nobody.
 
     Args:
         text: "J. K. Rowling; illustrated by Mary GrandPré", "Rowling, J. K.", "Ursula K. Le Guin, Betty Radice".
         inverted: whether, in this catalogue, what stands before a first comma is a surname (`names_are_inverted`).
+        aliases: names that are another's.
     """
     if not text or words(fold(text)) in NOBODY:
         return ()
@@ -83,7 +128,10 @@ def parse_persons(text: str | None, inverted: bool) -> tuple[Person, ...]:
         role, names = _role(piece, at)
         for one in _names(names, (inverted and at == 0) or _looks_inverted(names)):
             person = _person(one, role)
-            if person is not None and all(p.surname != person.surname or p.given != person.given for p in found):
+            if person is None:
+                continue
+            person = aliases.meant(person)
+            if all(p.surname != person.surname or p.given != person.given for p in found):
                 found.append(person)
     return tuple(found[:MOST])
 
@@ -152,8 +200,8 @@ def _names(text: str, inverted: bool) -> list[str]:
 
 
 def _person(name: str, role: str) -> Person | None:
-    given, mark, surname = name.partition("\u0001")
-    tokens = _spaced(f"{given} {surname}" if mark else name).split()
+    name = " ".join(name.replace("\u0001", " ").split())
+    tokens = _spaced(name).split()
     while len(tokens) > 1 and _SUFFIX.match(tokens[-1]):
         tokens.pop()
     while len(tokens) > 1 and _SUFFIX.match(tokens[0]):
@@ -165,7 +213,7 @@ def _person(name: str, role: str) -> Person | None:
         at -= 1
     if at == 1 and tokens[0] in _PARTICLES and tokens[0] not in {"al", "ben"}:
         at = 0
-    return Person("".join(tokens[at:]), " ".join(tokens[:at]), role)
+    return Person("".join(tokens[at:]), " ".join(tokens[:at]), role, name, name)
 
 
 _INITIALS = re.compile(r"(?<![^\W\d_])([A-Z]{2,3})(?![^\W\d_]|\.)")

@@ -11,8 +11,8 @@ import pyarrow as pa
 from bookworks.isbn import to_isbn13
 from spark_jobs.text_repair import repair
 from spark_jobs.works.languages import guess_language
-from spark_jobs.works.persons import names_are_inverted, parse_persons
-from spark_jobs.works.titles import parse_series, parse_title
+from spark_jobs.works.persons import TRANSLATOR, WRITER, Aliases, Person, names_are_inverted, parse_persons
+from spark_jobs.works.titles import parse_series, parse_title, series_as_written
 from spark_jobs.works.words import fold, words
 
 # What identity may know of an edition; all but the id may be null.
@@ -27,11 +27,15 @@ PARSED = pa.schema([
     pa.field("surname", _text), pa.field("given", _text), pa.field("others", _text),
     pa.field("publisher", _text), pa.field("year", _text), pa.field("language", _text), pa.field("guess", _text),
     pa.field("isbns", pa.list_(_text)),
+    # For people: the author, under which name it stands there, the series; whether a translator is named.
+    pa.field("author", _text), pa.field("written", _text), pa.field("series_name", _text),
+    pa.field("translated", pa.bool_()),
     # Of which row it was made, and how: to see later whether it still holds.
     pa.field("source", _text), pa.field("fingerprint", pa.int64()), pa.field("inverted", pa.bool_()),
     pa.field("vote", pa.int64()),
 ])  # fmt: skip
 
+_NOBODY = Person("", "", WRITER, "", "")
 _ISBN_CUT = re.compile(r"[;,|/\s]+")
 _YEAR = re.compile(r"(?<!\d)(1[4-9]\d\d|20\d\d)(?!\d)")
 _NO_TITLE = frozenset({
@@ -40,31 +44,36 @@ _NO_TITLE = frozenset({
 })  # fmt: skip
 
 
-def parse_record(row: dict[str, Any], inverted: bool) -> dict[str, Any]:
-    """What identity looks at of one edition; texts are folded, '' where there is nothing.
+def parse_record(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[str, Any]:
+    """What identity looks at of one edition; texts are folded, but those for people, '' where there is nothing.
 
     Args:
         row: `FIELDS`, as the source wrote them.
         inverted: whether its catalogue writes "Surname, Given" (`persons.names_are_inverted`).
+        aliases: names that are another's.
     """
     text = {
         name: repair(_string(row.get(name)))[0] or "" for name in ("title", "author", "publisher", "series", "language")
     }
     title = parse_title(text["title"])
     series, series_number = parse_series(text["series"])
-    persons = parse_persons(text["author"], inverted)
-    surname, given = (persons[0].surname, persons[0].given) if persons else ("", "")
+    series = series or title.series
+    persons = parse_persons(text["author"], inverted, aliases)
+    first = persons[0] if persons else _NOBODY
     year = _YEAR.search(_string(row.get("year")) or "")
     return {
         "edition_id": str(row["edition_id"]),
         "main": "" if title.main in _NO_TITLE else title.main,
-        "subtitle": title.subtitle, "series": series or title.series, "volume": title.volume,
+        "subtitle": title.subtitle, "series": series, "volume": title.volume,
         "series_number": series_number or title.series_number,
-        "kind": title.kind, "surname": surname, "given": given,
+        "kind": title.kind, "surname": first.surname, "given": first.given,
         "others": " ".join(sorted({person.surname for person in persons[1:]})),
         "publisher": words(fold(text["publisher"])), "year": year[1] if year else "",
         "language": words(fold(text["language"])), "guess": guess_language(text["title"]),
         "isbns": isbns(_string(row.get("isbn"))),
+        "author": first.name, "written": first.written,
+        "series_name": series_as_written(series, text["series"], text["title"]) if series else "",
+        "translated": any(person.role == TRANSLATOR for person in persons),
     }  # fmt: skip
 
 
@@ -83,13 +92,15 @@ def _string(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def parse_batches(batches: Iterator[pa.RecordBatch], inverted: frozenset[str]) -> Iterator[pa.RecordBatch]:
+def parse_batches(
+    batches: Iterator[pa.RecordBatch], inverted: frozenset[str], aliases: Aliases
+) -> Iterator[pa.RecordBatch]:
     """`parse_record` for each row of Arrow batches; `inverted` holds the sources that write "Surname, Given"."""
     for batch in batches:
-        rows = [_with_origin(row, row["source"] in inverted) for row in batch.to_pylist()]
+        rows = [_with_origin(row, row["source"] in inverted, aliases) for row in batch.to_pylist()]
         yield pa.RecordBatch.from_pylist(rows, schema=PARSED)
 
 
-def _with_origin(row: dict[str, Any], inverted: bool) -> dict[str, Any]:
+def _with_origin(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[str, Any]:
     origin = {"source": row["source"], "fingerprint": row["fingerprint"], "inverted": inverted}
-    return parse_record(row, inverted) | origin | {"vote": names_are_inverted(row["author"])}
+    return parse_record(row, inverted, aliases) | origin | {"vote": names_are_inverted(row["author"])}

@@ -137,6 +137,43 @@ def parse_series(text: str | None) -> tuple[str, str]:
     return _series(fold(text[:LONGEST]).replace("#", " nr "))
 
 
+def series_as_written(series: str, *texts: str) -> str:
+    """A folded name of a series as the first text that holds it writes it last, with its article; else in title case."""
+    for text in texts:
+        tokens = text.split()
+        folded = [words(fold(token)).split() for token in tokens]
+        for start in reversed(range(len(tokens))):
+            end = _end_of(series.split(), folded, start)
+            if end:
+                begin = start - 1 if start and _is_article(tokens[start - 1]) else start
+                end += _names_the_kind(series, folded[end : end + 1])
+                return " ".join(tokens[begin:end]).strip(" ,;:.-–()[]{}")
+    return series.title()
+
+
+def _names_the_kind(series: str, following: list[list[str]]) -> bool:
+    """Whether the next token says "Trilogy", "Saga", "Chronicles"; "Series" tells nothing."""
+    said = " ".join(following[0]) if following else ""
+    return said not in {"", "series"} and _series_name(f"{series} {said}") == series
+
+
+def _is_article(token: str) -> bool:
+    bare = token.lstrip("([{")
+    return bare[:1].isupper() and _strip_article(f"{fold(bare)} x") == "x"
+
+
+def _end_of(wanted: list[str], folded: list[list[str]], start: int) -> int:
+    """Behind the last token of a run that says just the wanted words; 0 where none begins here."""
+    said: list[str] = []
+    for end in range(start, len(folded)):
+        said += folded[end]
+        if said == wanted:
+            return end + 1
+        if said != wanted[: len(said)]:
+            break
+    return 0
+
+
 def _kind(folded: str) -> str:
     for name, pattern in (("guide", _GUIDE), ("collection", _COLLECTION), ("adaptation", _ADAPTATION)):
         if pattern.search(folded):

@@ -205,7 +205,7 @@ def measured(one: Examples, p: Floats, truth: DataFrame, config: MatchConfig) ->
 
 def train(spark: SparkSession, records: DataFrame, truth: DataFrame, config: MatchConfig) -> dict[str, Any]:
     """Train, measure by cross-validation, keep the model; returns the report."""
-    parsed = parse(records).localCheckpoint()
+    parsed = parse(records, config).localCheckpoint()
     titles = parsed.select(F.concat_ws(" ", "main", "subtitle").alias("t"), "surname").distinct().toArrow()["t"]
     table = rarity_table(titles.to_pylist())
     first = parsed.join(truth, "edition_id").groupBy("work").agg(F.min("surname").alias("surname"))

@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import pytest
 
-from spark_jobs.works.persons import given_agree, names_are_inverted, parse_persons
+from bookworks.errors import SettingError
+from spark_jobs.works.aliases import Alias, load_aliases
+from spark_jobs.works.persons import Aliases, given_agree, names_are_inverted, parse_persons
 
 WHOLE = {
     "Henrik Ibsen, R. Farquharson Sharp": ["ibsen/henrik/writer", "sharp/r farquharson/writer"],
@@ -51,3 +55,79 @@ def test_a_comma_votes_for_or_against_turned_names() -> None:
 def test_how_given_names_agree() -> None:
     pairs = [("john", "john"), ("j r", "john ronald"), ("", "j"), ("jane", "john"), ("ann", "bob")]
     assert [given_agree(*pair) for pair in pairs] == [3, 2, 1, 0, -1]
+
+
+MEANT = {
+    "Richard Bachman": "king/stephen/Stephen King", "Robert Galbraith": "rowling/j k/J. K. Rowling",
+    "Fjodor M. Dostojewski": "dostoevsky/fyodor/Fyodor Dostoevsky",
+    "Dostoïevski": "dostoevsky/fyodor/Fyodor Dostoevsky",
+    "F. Dostoyevsky": "dostoevsky/fyodor/Fyodor Dostoevsky", "Fyodor Dostoevsky": "dostoevsky/fyodor/Fyodor Dostoevsky",
+    "Anna Dostojewskaja": "dostojewskaja/anna/Anna Dostojewskaja", "Alexei Tolstoi": "tolstoy/alexei/Alexei Tolstoi",
+    "Lew Tolstoj": "tolstoy/leo/Leo Tolstoy", "Anton Tschechow": "chekhov/anton/Anton Chekhov",
+    "Dante": "alighieri/dante/Dante Alighieri", "Joe Dante": "dante/joe/Joe Dante", "Homère": "homer//Homer",
+    "Winslow Homer": "homer/winslow/Winslow Homer", "R. Bachman": "bachman/r/R. Bachman",
+    "Jane Austen": "austen/jane/Jane Austen", "Лев Толстой": "tolstoy/leo/Leo Tolstoy",
+}  # fmt: skip
+SHIPPED = Aliases(load_aliases())
+
+
+@pytest.mark.parametrize("text", MEANT)
+def test_an_alias_is_who_it_means(text: str) -> None:
+    (person,) = parse_persons(text, False, SHIPPED)
+    assert f"{person.surname}/{person.given}/{person.name}" == MEANT[text]
+    assert person.written == text
+
+
+def test_an_alias_beside_its_own_name_is_one_person() -> None:
+    found = parse_persons("King, Stephen; Richard Bachman; illustrated by Mary GrandPré", True, SHIPPED)
+    assert [(person.surname, person.role) for person in found] == [("king", "writer"), ("grandpre", "illustrator")]
+
+
+def test_every_shipped_alias_leads_to_the_person_of_its_name() -> None:
+    for one in load_aliases():
+        sides = [parse_persons(text, False, SHIPPED) for text in (one.alias, one.name)]
+        assert len(sides[0]) == len(sides[1]) == 1, one
+        assert (sides[0][0].surname, sides[0][0].given) == (sides[1][0].surname, sides[1][0].given), one
+
+
+def own(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["alias,name,kind", *lines]), encoding="utf-8")
+    return path
+
+
+def test_a_users_aliases_stand_above_the_shipped(tmp_path: Path) -> None:
+    lines = ("Ann Other,Jane Doe,pen name", "", "Richard Bachman,Richard Bachman,pen name")
+    found = load_aliases(own(tmp_path, *lines))
+    assert Alias("Ann Other", "Jane Doe", "pen name") in found
+    assert "Richard Bachman" not in {one.alias for one in found}
+    assert len(found) == len(load_aliases())
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Ann Other,Jane Doe,nickname", "Received: kind 'nickname'.*Allowed: pen name, transliteration, spelling"),
+        ("Ann Other,Jane Doe", "Received: 2 fields.*Allowed: alias, name, kind"),
+        ("Ann Other,,spelling", "name ''.*Allowed: names with letters in both"),
+        ('"Other, Ann",Jane Doe,spelling', "Received: alias 'Other, Ann'.*one person each"),
+        ("First,Someone Else,spelling", "Received: 'First' for 'Someone Else'.*above it is 'Jane Doe'"),
+        ("Ann Other,Robert Galbraith,pen name", "an alias of 'J. K. Rowling'.*the name itself"),
+        ("Ann Other,first,pen name", "an alias of 'Jane Doe'"),
+    ],
+)
+def test_a_fault_names_its_line(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(SettingError, match=f"Line 3 of the authors' aliases has a fault.*{told}"):
+        load_aliases(own(tmp_path, "First,Jane Doe,pen name", line))
+
+
+def test_a_file_of_other_columns_or_none_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("from,to\n", encoding="utf-8")
+    with pytest.raises(SettingError, match=r"Line 1 .*Received: columns from, to .*Allowed: alias, name, kind"):
+        load_aliases(path)
+    path.write_bytes("alias,name,kind\nJosé,José Doe,spelling\n".encode("latin-1"))
+    with pytest.raises(SettingError, match="cannot be read"):
+        load_aliases(path)
+    with pytest.raises(SettingError, match="cannot be read"):
+        load_aliases(tmp_path / "none.csv")

@@ -1,6 +1,6 @@
 import pytest
 
-from spark_jobs.works.titles import Title, parse_series, parse_title
+from spark_jobs.works.titles import Title, parse_series, parse_title, series_as_written
 
 CASES = {
     "Harry Potter and the Sorcerer's Stone (Harry Potter, #1)":
@@ -47,3 +47,22 @@ def test_any_text_has_a_title_or_none(text: str | None) -> None:
     title = parse_title(text)
     assert all(isinstance(part, str) for part in (title.main, title.subtitle, title.series, title.volume, title.kind))
     assert len(title.main) <= 600
+
+
+SERIES_WRITTEN = {
+    "The Dragon Reborn (The Wheel of Time, #3)": "The Wheel of Time",
+    "Ender's Game (Ender's Saga, #1)": "Ender's Saga",
+    "The Final Empire (Mistborn Trilogy, Book 1)": "Mistborn Trilogy",
+    "Dragonflight (Dragonriders of Pern series Book 1)": "Dragonriders of Pern",
+    "A Game of Thrones (a Song of Ice & Fire 1)": "Song of Ice & Fire",
+}
+
+
+@pytest.mark.parametrize("title", SERIES_WRITTEN)
+def test_a_series_is_called_as_a_title_writes_it(title: str) -> None:
+    assert series_as_written(parse_title(title).series, "", title) == SERIES_WRITTEN[title]
+
+
+def test_a_series_that_nothing_writes_is_in_title_case() -> None:
+    assert series_as_written("earthsea cycle", "", "A Wizard") == "Earthsea Cycle"
+    assert series_as_written("wheel of time", "The Wheel of Time, #3", "x") == "The Wheel of Time"
