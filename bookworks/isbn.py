@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _NOT_ISBN = re.compile(r"[^0-9Xx]")
+_CUT = re.compile(r"[;,|/\s]+")
+_FLOAT = re.compile(r"(\d)[.,](\d+)e\+?(\d{1,2})", re.I)
+_ENOUGH = 10  # digits of a number from which an ISBN-13 is told: `9.78044E+12` is one of millions
 
 
 def _check10(digits: str) -> str:
@@ -29,20 +33,61 @@ def is_isbn13(text: str) -> bool:
     return len(text) == 13 and text.isdigit() and text[:3] in ("978", "979") and text[12] == check_digit13(text)
 
 
-def to_isbn13(raw: str | None) -> str | None:
-    """The ISBN-13 of `raw`, or None when it is no ISBN.
+def read_isbn(raw: str | None) -> tuple[str | None, str | None]:
+    """The ISBN-13 that a text says, None without one; and the rule by which it was mended or refused.
 
-    Hyphens and blanks are dropped; leading zeros lost by a spreadsheet are restored when the
-    check digit then fits.
+    - `isbn_number`: a spreadsheet made it a number. `9.78043902348e+12` has lost its check digit only, and the twelve
+      digits before it determine that; `9.78044E+12` has lost too much.
+    - `isbn_leading_zero`: zeros in front were lost; put back where the check digit then fits.
+    - `isbn_check_digit`: it has the length of an ISBN, but the check digit is wrong.
+    - `no_isbn`: it says something else.
+
+    Hyphens, blanks and words around it are no fault, and neither is an ISBN-10.
     """
-    if not raw or not raw.isascii():
-        return None
-    text = _NOT_ISBN.sub("", raw).upper()
-    if is_isbn13(text):
-        return text
-    if 7 <= len(text) < 10:
-        text = text.zfill(10)
-    if is_isbn10(text) and text != "0000000000":
-        body = "978" + text[:9]
+    if not raw or not raw.strip():
+        return None, None
+    text = unicodedata.normalize("NFKC", raw).strip()
+    number = _FLOAT.fullmatch(text)
+    if number:
+        found = _of_number(number[1] + number[2], int(number[3]) + 1)
+        return found, "isbn_number" if found else "no_isbn"
+    whole = text.removesuffix(".0")
+    digits = _NOT_ISBN.sub("", whole).upper()
+    if (found := _exact(digits)) is not None:
+        return found, "isbn_number" if whole != text else None
+    if 7 <= len(digits) < 10 and (found := _exact(digits.zfill(10))) is not None:
+        return found, "isbn_leading_zero"
+    is_like_one = len(digits) == 10 or (len(digits) == 13 and digits[:3] in ("978", "979"))
+    return None, "isbn_check_digit" if is_like_one else "no_isbn"
+
+
+def _of_number(digits: str, length: int) -> str | None:
+    """The ISBN of a number of `length` digits of which the first are known."""
+    if len(digits) == length:
+        return to_isbn13(digits)
+    if length == 13 and len(digits) >= _ENOUGH and digits[:3] in ("978", "979"):
+        return digits.ljust(12, "0")[:12] + check_digit13(digits.ljust(12, "0"))
+    return None
+
+
+def _exact(digits: str) -> str | None:
+    if is_isbn13(digits):
+        return digits
+    if is_isbn10(digits) and digits != "0000000000":
+        body = "978" + digits[:9]
         return body + check_digit13(body)
     return None
+
+
+def to_isbn13(raw: str | None) -> str | None:
+    """The ISBN-13 of `raw`, or None when it is no ISBN; see `read_isbn`."""
+    return read_isbn(raw)[0]
+
+
+def isbns_in(text: str | None, most: int = 80) -> list[str]:
+    """All ISBN-13s in a text, in its order, each once; of the first `most` words."""
+    whole = to_isbn13(text)
+    if whole or not text:
+        return [whole] if whole else []
+    found = (to_isbn13(part) for part in _CUT.split(text)[:most])
+    return list(dict.fromkeys(isbn for isbn in found if isbn))

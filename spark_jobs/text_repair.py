@@ -1,6 +1,6 @@
 """Repair of a catalogue's texts: wrong decoding, HTML entities, escapes. Pure Python, no Spark.
 
-Each function returns the text and says by its name in `repairs` what it changed.
+`repair` applies them all and says what each changed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable
+from typing import NamedTuple
 
 import ftfy
 
 NULL_WORDS = frozenset({"", "null", "none", "nan", "n/a", "na", "\\n"})
 
-FIX = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, fix_latin_ligatures=False)
+FIX = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, fix_latin_ligatures=False, normalization=None)
 
 # UTF-8 read as Latin-1 twice, where a program in between wrote "?" for the C1 control
 # characters: "ü" became "Ã?Â¼", and once more "Ã\x83?Ã\x82Â¼". What stands last is the
@@ -31,15 +32,19 @@ def _letter(second_byte: str) -> str:
     return bytes([0xC3, ord(second_byte)]).decode("utf-8")
 
 
-def undo_decoding(text: str) -> str:
-    """Undo wrong decoding, layer by layer, until nothing changes; letters that are lost become U+FFFD."""
+def restore_lost_bytes(text: str) -> str:
+    """Put back letters of which a byte was lost on the way; those that nothing tells become U+FFFD."""
     if text.isascii():
         return text
     text = _THRICE.sub(lambda match: _letter(match[1]), text)
     text = _SHARP_S.sub("ß", text)
     text = _LOST.sub("\ufffd", text)
-    text = _HALF.sub(lambda match: _letter(match[1] or match[2] or match[3]), text)
-    return ftfy.fix_text(text, FIX)
+    return _HALF.sub(lambda match: _letter(match[1] or match[2] or match[3]), text)
+
+
+def undo_decoding(text: str) -> str:
+    """Undo wrong decoding, layer by layer, until nothing changes."""
+    return text if text.isascii() else ftfy.fix_text(text, FIX)
 
 
 def undo_entities(text: str) -> str:
@@ -52,48 +57,76 @@ def undo_entities(text: str) -> str:
 
 
 _SWALLOWED = re.compile(r"[\\\"]*\\[\\\"]*$")  # a backslash before the closing quote, and what it let through
-_OPENING = re.compile(r"\\(?=\w)")
+_PAIRED = re.compile(r'(?:[^\\"]*\\"[^\\"]*\\")+[^\\"]*')  # each escaped quote has its mate, and no other backslash
 
 
 def undo_escapes(text: str) -> str:
-    """Drop the backslashes by which a dump escaped its quotes, and quotes left around the whole."""
+    """Undo the backslashes by which a dump escaped its quotes, and drop quotes left around the whole."""
     if "\\" in text:
-        text = text.replace('\\"', '"').replace("\\'", "'") if not _SWALLOWED.search(text) else text
-        text = _OPENING.sub('"', _SWALLOWED.sub("", text)).replace("\\", "")
+        text = text.replace('\\"', '"') if _PAIRED.fullmatch(text) else _without_backslashes(text)
     if '"' not in text:
         return text
     text = text.replace('""', '"')
     return text[1:-1] if text[0] == text[-1] == '"' and text.count('"') == 2 else text
 
 
+def _without_backslashes(text: str) -> str:
+    """A backslash that stands like a quote is one of which the quote was lost; others are dropped."""
+    kept = _SWALLOWED.sub("", text)
+    told = kept.replace('\\"', '"').replace("\\'", "'")
+    found = ""
+    for at, letter in enumerate(told):
+        if letter != "\\":
+            found += letter
+            continue
+        is_open, before, after = found.count('"') % 2 == 1, told[at - 1 : at], told[at + 1 : at + 2]
+        opens = not is_open and after.isalnum() and not before.isalnum()
+        closes = is_open and not before.isspace() and not after.isalnum()
+        found += '"' if opens or closes else ""
+    return found + '"' if kept != text and found.count('"') % 2 == 1 else found
+
+
 def tidy(text: str) -> str:
-    """NFC, no control characters, single blanks, none at the ends."""
+    """No control characters, single blanks, none at the ends."""
     if not text.isprintable():
         text = "".join(c for c in text if c.isprintable() or c.isspace())
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
     return " ".join(text.split())
 
 
+def compose(text: str) -> str:
+    """Letters and their accents as one character (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 STEPS: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("encoding", undo_decoding),
-    ("entities", undo_entities),
-    ("escapes", undo_escapes),
+    ("lost_byte", restore_lost_bytes),
+    ("mojibake", undo_decoding),
+    ("html_entity", undo_entities),
+    ("escaped_quote", undo_escapes),
+    ("accents", compose),
     ("blanks", tidy),
 )
 
 
-def repair(text: str | None) -> tuple[str | None, list[str]]:
-    """The repaired text (None when it says nothing) and the names of the repairs that changed it."""
+class Repair(NamedTuple):
+    """What one rule made of a text; None: nothing was left."""
+
+    rule: str
+    before: str
+    after: str | None
+
+
+def repair(text: str | None) -> tuple[str | None, list[Repair]]:
+    """The repaired text (None when it says nothing) and the repairs that changed it, in order."""
     if text is None or not text.strip():
         return None, []
-    repairs: list[str] = []
-    for name, step in STEPS:
+    repairs: list[Repair] = []
+    for rule, step in STEPS:
         if text.strip().casefold() in NULL_WORDS:
-            return None, [*repairs, "null_word"]
+            return None, [*repairs, Repair("null_word", text, None)]
         after = step(text)
         if after != text:
-            repairs.append(name)
+            repairs.append(Repair(rule, text, after or None))
         text = after
     return text or None, repairs
 

@@ -108,11 +108,23 @@ CLEAN_SCHEMAS: dict[str, pa.Schema] = {
         pa.field("year", pa.int32()), pa.field("publisher", pa.string()), pa.field("language", pa.string()),
         pa.field("series", pa.string()), pa.field("format", pa.string()),
         pa.field("subjects", pa.list_(pa.string())), pa.field("image_url", pa.string()),
-        pa.field("repairs", pa.list_(pa.string())),  # names of the repairs that changed something
+        pa.field("repairs", pa.list_(pa.string())),  # names of the repairs that changed something: field_rule
+    ]),
+    # What each repair of a catalogue's row made of what.
+    "repairs": pa.schema([
+        pa.field("edition_id", pa.string(), nullable=False), pa.field("field", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False), pa.field("before", pa.string(), nullable=False),
+        pa.field("after", pa.string()),  # null: nothing was left
     ]),
     "edition_works": pa.schema([
         pa.field("edition_id", pa.string(), nullable=False), pa.field("work_id", pa.string(), nullable=False),
         pa.field("confidence", pa.float64(), nullable=False),
+    ]),
+    # Pairs of editions, each the first of its spelling, with the probability that they are one work; 2 and -1 where a
+    # person said that they are, or are not.
+    "work_pairs": pa.schema([
+        pa.field("a", pa.string(), nullable=False), pa.field("b", pa.string(), nullable=False),
+        pa.field("p", pa.float64(), nullable=False),
     ]),
     # Where a work's readers and ids went, when works were put together or taken apart. Append-only.
     "work_history": pa.schema([

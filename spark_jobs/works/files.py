@@ -88,7 +88,7 @@ def read_catalogue(
     target = folder / f"{path.name}.parquet"
     rows = 0
     with pq.ParquetWriter(target, _SCHEMA) as writer:
-        for chunk in _chunks(_rows(path, columns, separator, encoding, rejected)):
+        for chunk in _chunks(read_rows(path, columns, separator, encoding, rejected)):
             numbered = [(rows + at, *row) for at, row in enumerate(chunk)]
             values = list(zip(*numbered, strict=True))
             writer.write_table(
@@ -129,9 +129,18 @@ class _Lines:
         self.number -= len(lines)
 
 
-def _rows(
+def read_rows(
     path: Path, columns: Columns, separator: str, encoding: str, rejected: list[tuple[int, str, str]]
 ) -> Iterator[tuple[str | None, ...]]:
+    """`records.FIELDS` of each row of a file; errors as of `read_catalogue`.
+
+    Args:
+        path: of the file.
+        columns: which is which.
+        separator: between fields.
+        encoding: of the file.
+        rejected: gets line number, reason and text of each row that cannot be read.
+    """
     if len(separator) != 1:
         raise SettingError("--separator is one character", received=separator, todo="for example --separator ';'")
     with _opened(path, encoding) as stream, _said_in_words(path, encoding):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bookworks.isbn import to_isbn13
+from bookworks.isbn import isbns_in
 from spark_jobs.text_repair import repair
 from spark_jobs.works.languages import guess_language
 from spark_jobs.works.persons import TRANSLATOR, WRITER, Aliases, Person, names_are_inverted, parse_persons
@@ -36,7 +36,6 @@ PARSED = pa.schema([
 ])  # fmt: skip
 
 _NOBODY = Person("", "", WRITER, "", "")
-_ISBN_CUT = re.compile(r"[;,|/\s]+")
 _YEAR = re.compile(r"(?<!\d)(1[4-9]\d\d|20\d\d)(?!\d)")
 _NO_TITLE = frozenset({
     "untitled", "no title", "title unknown", "unknown title", "sans titre", "ohne titel", "sin titulo", "unknown",
@@ -79,13 +78,7 @@ def parse_record(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[
 
 def isbns(text: str | None) -> list[str]:
     """All ISBN-13s in a text that may hold many, sorted."""
-    if not text:
-        return []
-    whole = to_isbn13(text)
-    found = (
-        {whole} if whole else {to_isbn13(part) for part in _ISBN_CUT.split(text.removesuffix(".0"))[: 2 * MOST_ISBNS]}
-    )
-    return sorted(isbn for isbn in found if isbn)[:MOST_ISBNS]
+    return sorted(isbns_in(text, 2 * MOST_ISBNS))[:MOST_ISBNS]
 
 
 def _string(value: Any) -> str | None:

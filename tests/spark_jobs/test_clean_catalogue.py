@@ -19,7 +19,9 @@ def test_the_last_record_of_an_edition_wins_and_is_repaired(raw: Make) -> None:
     )
     (row,) = clean_editions(frame).collect()
     assert (row.title, row.isbn13, row.year, row.author) == ("Café & Bar", "9780439023481", 2008, None)
-    assert row.repairs == ["title_encoding", "title_entities", "author_null_word"]
+    assert row.repairs == ["title_mojibake", "title_html_entity", "author_null_word", "isbn_leading_zero"]
+    assert {tuple(change) for change in row.changes} >= {
+        ("author", "null_word", "NULL", None), ("isbn", "isbn_leading_zero", "439023483", "9780439023481")}  # fmt: skip
 
 
 def test_a_missing_column_is_named(raw: Make) -> None:
@@ -28,19 +30,28 @@ def test_a_missing_column_is_named(raw: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "isbn13"),
+    ("written", "isbn13", "rule"),
     [
-        ("0439023483", "9780439023481"),
-        ("9.78043902348e+12", "9780439023481"),
-        ("9.7800609965e+12", "9780060996505"),
-        ("9780439023481.0", "9780439023481"),
-        ("0439023484", None),
-        ("B00005JMWL", None),
-        (None, None),
+        ("0439023483", "9780439023481", None),
+        ("978–0–439–02348–1", "9780439023481", None),
+        ("ISBN 0-439-02348-3 (pbk.)", "9780439023481", None),
+        ("2070612368; 9782070612369; 0439023483", "9782070612369", None),
+        ("439023483", "9780439023481", "isbn_leading_zero"),
+        ("80442957x", "9780804429573", "isbn_leading_zero"),
+        ("9.78043902348e+12", "9780439023481", "isbn_number"),
+        ("9.7800609965e+12", "9780060996505", "isbn_number"),
+        ("4,39023483E8", "9780439023481", "isbn_number"),
+        ("9780439023481.0", "9780439023481", "isbn_number"),
+        ("9.78044E+12", None, "no_isbn"),
+        ("0439023484", None, "isbn_check_digit"),
+        ("9780439023482", None, "isbn_check_digit"),
+        ("3095561960242", None, "no_isbn"),
+        ("B00005JMWL", None, "no_isbn"),
+        (None, None, None),
     ],
 )
-def test_isbn(written: str | None, isbn13: str | None) -> None:
-    assert edition_isbn13(written) == isbn13
+def test_isbn(written: str | None, isbn13: str | None, rule: str | None) -> None:
+    assert edition_isbn13(written) == (isbn13, rule)
 
 
 @pytest.mark.parametrize(
@@ -77,12 +88,18 @@ def test_counts_add_up_and_no_readers_is_no_error(lake: Lake, store_raw: Callabl
     store_raw(
         "catalogue",
         {"edition_id": "e1", "title": "One"},
-        {"edition_id": "e1", "title": "One, again"},
+        {"edition_id": "e1", "title": "One, again &amp; again", "publisher": "Tor, Inc.", "isbn": "439023483"},
         {"edition_id": "e2", "title": "NULL"},
     )
     counts = clean_catalogue.run(lake, None)
-    assert counts == {
+    assert {name: n for name, n in counts.items() if n or not name.startswith("repairs_")} == {
         "editions_in": 3, "editions_out": 1, "editions_rejected_no_title": 1, "editions_superseded": 1,
-        "editions_repaired": 0, "readers_in": 0, "readers_out": 0, "readers_superseded": 0,
+        "editions_repaired": 1, "readers_in": 0, "readers_out": 0, "readers_superseded": 0,
+        "repairs": 3, "repairs_html_entity": 1, "repairs_company_form": 1, "repairs_isbn_leading_zero": 1,
     }  # fmt: skip
-    assert [row.title for row in lake.read_clean("editions").collect()] == ["One, again"]
+    assert [row.title for row in lake.read_clean("editions").collect()] == ["One, again & again"]
+    assert sorted(tuple(row) for row in lake.read_clean("repairs").collect()) == [
+        ("e1", "isbn", "isbn_leading_zero", "439023483", "9780439023481"),
+        ("e1", "publisher", "company_form", "Tor, Inc.", "Tor"),
+        ("e1", "title", "html_entity", "One, again &amp; again", "One, again & again"),
+    ]

@@ -19,6 +19,14 @@ from spark_jobs.text_repair import clean_author, clean_publisher, clean_title, r
         ("&amp;#233;t&#233;", "été"),
         ('A Child Called \\It\\"": One', 'A Child Called "It": One'),
         ('The Word Desire\\\\""', "The Word Desire"),
+        ('\\Pickles\\""', "Pickles"),
+        ("\\I Can't\\: And \\Other\\ Thoughts", '"I Can\'t": And "Other" Thoughts'),
+        ('\\"Night Out\\"/\\"Night In\\"', '"Night Out"/"Night In"'),
+        ("Don\\'t", "Don't"),
+        ("Riponne \\ Tunnel", "Riponne Tunnel"),
+        ("re\u0301volution", "révolution"),
+        ("\xc3\x83?\xc3\x82\xc2\xbcber", "über"),  # as the issue has it
+        ("Grast\xc3?\xc2\xa4nzer", "Grastänzer"),
         ("  two\t words ", "two words"),
     ],
 )
@@ -36,7 +44,12 @@ def test_words_that_say_nothing_are_null(raw: str | None) -> None:
 
 
 def test_repairs_are_named_and_sound_text_has_none() -> None:
-    assert repair("Caf\xc3\xa9 &amp; Bar ")[1] == ["encoding", "entities", "blanks"]
+    steps = [("mojibake", "Caf\xc3\xa9 &amp; Bar ", "Café &amp; Bar "),
+             ("html_entity", "Café &amp; Bar ", "Café & Bar "), ("blanks", "Café & Bar ", "Café & Bar")]  # fmt: skip
+    assert repair("Caf\xc3\xa9 &amp; Bar ")[1] == steps
+    assert [one.rule for one in repair("Grast\xc3?\xc2\xa4nzer")[1]] == ["lost_byte"]
+    assert [one.rule for one in repair("re\u0301volution")[1]] == ["accents"]
+    assert repair("NULL") == (None, [("null_word", "NULL", None)])
     assert repair("Brontë, Émilie") == ("Brontë, Émilie", [])
 
 
