@@ -1,4 +1,4 @@
-"""Challenger to champion: vectors, graph and online maps first, then one switch."""
+"""Challenger to champion: vectors first, then one switch, then the graph and the ids of works."""
 
 from airflow.sdk import DAG, Param
 
@@ -10,16 +10,17 @@ DOC = """
 ### From challenger to champion
 `pin` names the bundle, so that all tasks of a run handle the same one, whatever is registered meanwhile. Its vectors
 are a collection of their own; readers notice nothing until `switch` moves the alias `champion`. When `verify` has
-seen the service answer with it, the graph and the online map of editions follow: they show what is served.
+seen the service answer with it, the graph and ClickHouse's `work_ids` follow: they show what is served. Which edition
+and which former id leads to which work, the service knows from the bundle itself.
 
-After `bookworks models rollback`, run this DAG with `version` set to the bundle that serves again, so that graph and
-map go back too.
+After `bookworks models rollback`, run this DAG with `version` set to the bundle that serves again, so that these go
+back too.
 
 **Triage**
 - Anything before `switch` failed: the old bundle serves on; clear the task, every write can be repeated.
 - `verify` failed: the service refused the bundle (see `bookworks logs service`); go back with
   `bookworks models rollback`.
-- `works_to_neo4j` or `editions_to_online` failed: the new bundle serves; clear the task.
+- `works_to_neo4j` or `work_ids_to_clickhouse` failed: the new bundle serves; clear the task.
 """
 
 VERSION = "{{ ti.xcom_pull(task_ids='pin') }}"
@@ -42,7 +43,7 @@ with DAG(
     switch = CommandOperator(task_id="switch", arguments=["bookworks.cli.main", "models", "promote", VERSION])
     verify = CommandOperator(task_id="verify", arguments=["indexing.verify_served"])
     graph = CommandOperator(task_id="works_to_neo4j", arguments=["indexing.works_to_neo4j", f"--version={VERSION}"])
-    online = CommandOperator(
-        task_id="editions_to_online", arguments=["indexing.editions_to_online", f"--version={VERSION}"]
+    ids = CommandOperator(
+        task_id="work_ids_to_clickhouse", arguments=["indexing.work_ids_to_clickhouse", f"--version={VERSION}"]
     )
-    pin >> vectors >> switch >> verify >> [graph, online]
+    pin >> vectors >> switch >> verify >> [graph, ids]

@@ -46,15 +46,8 @@ class OnlineSink:
                 except BadValue:
                     continue
                 (events if tp.topic == INTERACTIONS.name else readers).append(record)
-        self._events(cast("list[Event]", events))
+        redis.remember(self._client, cast("list[Event]", events))
         redis.save_profiles(self._client, _profiles(cast("list[Reader]", readers)))
-
-    def _events(self, events: list[Event]) -> None:
-        """An edition with no work yet is kept under its own id; the service resolves it when it reads."""
-        lasting = [event for event in events if event.kind != "impression"]
-        editions = sorted({event.edition_id for event in lasting if event.edition_id and not event.work_id})
-        works = redis.work_of_editions(self._client, editions)
-        redis.remember(self._client, lasting, works.get)
 
     def not_committed(self, batch: dict[TopicPartition, list[Any]]) -> None:
         """Writing again does no harm."""

@@ -33,22 +33,25 @@ class Catalogue:
         for edition_id, work_id in bundle.editions.items():
             self._editions.setdefault(work_id, []).append(edition_id)
 
-    def index(self, book_id: str) -> int | None:
-        """The index of a work id, edition id or ISBN (10 or 13, with or without dashes)."""
-        for candidate in (book_id, to_isbn13(book_id)):
-            if candidate is None:
-                continue
-            found = self._bundle.index_of.get(candidate)
-            if found is None:
-                found = self._bundle.index_of.get(self._bundle.editions.get(candidate, ""))
-            if found is not None:
-                return found
+    def index(self, *book_ids: str) -> int | None:
+        """The index of the first that is known.
+
+        Args:
+            book_ids: work ids (also of works that were merged since), edition ids or ISBNs (10 or 13, with or
+                without dashes).
+        """
+        index_of, editions = self._bundle.index_of, self._bundle.editions
+        for book_id in book_ids:
+            for candidate in (book_id, to_isbn13(book_id)):
+                if candidate in index_of:
+                    return index_of[candidate]
+                if candidate in editions:
+                    return index_of[editions[candidate]]
         return None
 
-    def work_of(self, book_id: str) -> str | None:
-        """The work id of an edition id or ISBN, or None."""
-        index = self.index(book_id)
-        return None if index is None else self.work_ids[index]
+    def is_work(self, book_id: str) -> bool:
+        """Whether this is the id of a work, now or formerly, and not of an edition."""
+        return book_id in self._bundle.index_of
 
     def book(self, index: int) -> dict[str, Any]:
         """All that is known of a work, by field name."""
@@ -56,7 +59,12 @@ class Catalogue:
         fields["subjects"] = list(fields["subjects"] or [])
         fields["title"] = fields["title"] or ""
         work_id = self.work_ids[index]
-        return {"work_id": work_id, **fields, "editions": sorted(self._editions.get(work_id, []))}
+        return {
+            "work_id": work_id,
+            **fields,
+            "former_ids": self._bundle.former_ids[index],
+            "editions": sorted(self._editions.get(work_id, [])),
+        }
 
     def same_author(self, index: int) -> list[int]:
         """Other works of the same author."""

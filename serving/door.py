@@ -81,7 +81,12 @@ def _loved(platform: Platform, user_id: str, books: list[str]) -> tuple[list[Eve
     served = platform.bundles.current
     if served is None:
         return [], list(books)
-    found = {book: served.catalogue.work_of(book) for book in books}
+    catalogue = served.catalogue
+    found = {book: catalogue.index(book) for book in books}
+    books_of: dict[int, str] = {}
+    for book, index in found.items():
+        if index is not None:
+            books_of.setdefault(index, book)
     now = clock.now()
     events = [
         Event(
@@ -91,12 +96,13 @@ def _loved(platform: Platform, user_id: str, books: list[str]) -> tuple[list[Eve
             event_id=new_id(),
             kind="shelve",
             user_id=user_id,
-            work_id=work_id,
+            edition_id=None if catalogue.is_work(book) else book,
+            work_id=catalogue.work_ids[index],
             surface=SURFACE,
         )
-        for work_id in dict.fromkeys(work for work in found.values() if work is not None)
+        for index, book in books_of.items()
     ]
-    return events, [book for book, work_id in found.items() if work_id is None]
+    return events, [book for book, index in found.items() if index is None]
 
 
 def _tell_stream(
@@ -121,7 +127,7 @@ def _tell_history(platform: Platform, user_id: str, profile: dict[str, Any], lov
     """Tell the online history, which the stream's consumer writes again later; returns what was away."""
     try:
         platform.history.save_profile(user_id, profile)
-        platform.history.remember(loved, lambda _: None)
+        platform.history.remember(loved)
     except TransientError:
         return [HISTORY]
     return []

@@ -5,7 +5,7 @@ Without Redis every reader is unknown, and the answer says so; attempts are then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bookworks.adapters import redis
@@ -32,13 +32,13 @@ class History:
         """
         return self._breaker.call(lambda: redis.read_reader(self._client, user_id))
 
-    def remember(self, events: Sequence[Event], work_of: Callable[[str], str | None]) -> None:
+    def remember(self, events: Sequence[Event]) -> None:
         """Put events into their readers' history at once; the stream's consumer writes the same again later.
 
         Raises:
             TransientError: Redis does not answer.
         """
-        self._breaker.call(lambda: redis.remember(self._client, events, work_of))
+        self._breaker.call(lambda: redis.remember(self._client, events))
 
     def save_profile(self, user_id: str, profile: Mapping[str, Any]) -> None:
         """Keep what a reader said of itself.

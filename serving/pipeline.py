@@ -12,6 +12,7 @@ import numpy as np
 
 from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
+from bookworks.contracts.online import ids_of
 from bookworks.errors import BookworksError
 from bookworks.models.bundle import Bundle, top
 from bookworks.models.reader import Nearest, ReaderState
@@ -73,14 +74,18 @@ class Known:
 
 
 def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
-    """From ids to indices; books that the bundle does not know are passed over."""
+    """From kept books to indices; books that the bundle does not know are passed over.
+
+    Several books of one work (editions, ids that were merged) count once, at the latest time, with the greatest weight.
+    """
     catalogue, bundle = served.catalogue, served.bundle
     history: dict[int, float] = {}
     for book in online.history:  # the latest first
-        index = catalogue.index(book)
-        if index is not None and index not in history:
-            history[index] = online.weights.get(book, 1.0)
-    banned = {i for i in map(catalogue.index, online.seen | online.dismissed) if i is not None}
+        index = catalogue.index(*ids_of(book))
+        if index is not None:
+            history[index] = max(history.get(index, 0.0), online.weights.get(book, 1.0))
+    found = (catalogue.index(*ids_of(book)) for book in online.seen | online.dismissed)
+    banned = {i for i in found if i is not None}
     oldest_first = list(history)[::-1]
     state = ReaderState(
         user_id=user_id,

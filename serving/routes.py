@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import uuid_utils
 from fastapi import APIRouter, Path, Query, Request
@@ -14,6 +15,7 @@ from fastapi.responses import Response
 
 from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
+from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from serving import metrics, pipeline, schemas
@@ -30,7 +32,10 @@ _FUTURE = timedelta(minutes=5)
 _HISTORY_SHOWN = 50
 _LANE = Lane("interactions", threads=8, waiting_max=64)  # they wait for Kafka
 
-BookId = Annotated[schemas.CleanId, Path(description="Work id, edition id, ISBN-10 or ISBN-13.", examples=["w001"])]
+BookId = Annotated[
+    schemas.CleanId,
+    Path(description="Work id, now or formerly, edition id, ISBN-10 or ISBN-13.", examples=["w001"]),
+]
 UserId = Annotated[schemas.CleanId, Path(description="The reader.")]
 
 
@@ -178,10 +183,15 @@ def _index_of(served: Served, work_id: str) -> int:
     tags=["books"],
     summary="One book",
 )
-def book(work_id: BookId, request: Request) -> Any:
-    """One work with its editions, by work id, edition id or ISBN. Needs no token."""
+def book(work_id: BookId, request: Request, response: Response) -> Any:
+    """One work with its editions, by work id (also one that was merged into it), edition id or ISBN. Needs no token.
+
+    `work_id` of the answer is the work's id now, and `Content-Location` its address.
+    """
     served = served_of(request)
-    return {**served.catalogue.book(_index_of(served, work_id)), "bundle_version": served.version}
+    found = served.catalogue.book(_index_of(served, work_id))
+    response.headers["Content-Location"] = f"/books/{quote(found['work_id'], safe='')}"
+    return {**found, "bundle_version": served.version}
 
 
 @router.get(
@@ -252,16 +262,11 @@ def store(platform: Platform, events: Sequence[Event]) -> list[str]:
         raise unavailable(error) from error
     metrics.INTERACTIONS.labels("stored").inc(len(events))
     try:
-        platform.history.remember(events, _work_of(platform))
+        platform.history.remember(events)
     except TransientError:
         metrics.FALLBACKS.labels(HISTORY).inc()
         return [HISTORY]
     return []
-
-
-def _work_of(platform: Platform) -> Any:
-    served = platform.bundles.current
-    return served.catalogue.work_of if served is not None else lambda _: None
 
 
 def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event]:
@@ -329,16 +334,26 @@ def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
         "created_at": account.created_at if account else None,
         "country": profile.get("country") or (account.country if account else None),
         "tastes": pipeline.flat_tastes(profile.get("tastes")) or (account.tastes if account else []),
-        "seen": len(online.seen),
-        "dismissed": len(online.dismissed),
+        "seen": _n_works(served, online.seen),
+        "dismissed": _n_works(served, online.dismissed),
         "fallbacks": trace.fallbacks,
         **_as_served(served, user_id, online),
     }
 
 
+def _n_works(served: Served | None, books: set[str]) -> int:
+    """How many works these are; a book that the bundle does not know counts as one."""
+    if served is None:
+        return len(books)
+    return len({book if (i := served.catalogue.index(*ids_of(book))) is None else i for book in books})
+
+
 def _as_served(served: Served | None, user_id: str, online: OnlineReader) -> dict[str, Any]:
     if served is None:
-        history = [{"work_id": book, "title": None, "weight": online.weights.get(book, 1.0)} for book in online.history]
+        history = [
+            {"work_id": ids_of(book)[-1], "title": None, "weight": online.weights.get(book, 1.0)}
+            for book in online.history
+        ]
         return {"age_bin": online.profile.get("age_bin"), "tier": None, "history": history[:_HISTORY_SHOWN]}
     known = pipeline.history_step(served, user_id, online).state
     latest = list(zip(known.history, known.weights, strict=True))[::-1][:_HISTORY_SHOWN]

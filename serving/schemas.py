@@ -97,6 +97,7 @@ class Book(BaseModel):
     subjects: list[str] = []
     image_url: str | None = None
     editions: list[str] = Field([], description="Edition ids and ISBN-13s of this work.")
+    former_ids: list[str] = Field([], description="Ids of works that were merged into this one; they lead here.")
     bundle_version: str
 
 

@@ -2,7 +2,7 @@
 
 Interactions are folded by `marts.interactions_as_of(t)`, from the events known at that time alone. Popularity and every
 other total is counted again from these, so that nothing from later leaks in; of works and readers only what does
-not change with events is taken (text, age bin, country). Out: data/snapshot and
+not change with events is taken (ids, text, age bin, country). Out: data/snapshot and
 s3://<lake>/snapshots/<id>/, the id being a hash of the content. Run: `python -m training.snapshot` in a workspace.
 """
 
@@ -41,6 +41,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "works": pa.schema(
         [
             pa.field("work_id", pa.string(), nullable=False),
+            pa.field("former_ids", pa.list_(pa.string())),  # of works that were merged into it
             pa.field("title", pa.string(), nullable=False),
             pa.field("author", pa.string()),
             pa.field("author_id", pa.string()),
@@ -75,9 +76,14 @@ QUERIES = {
         where weight > 0
         order by user_id collate "C", work_id collate "C" """,
     "works": """
-        select work_id, title, author, author_id, series, publisher, year::int, year_bin::text, language, subjects,
-               image_url
-        from {works} order by work_id collate "C" """,
+        select work_id, former_ids, title, author, author_id, series, publisher, year::int, year_bin::text, language,
+               subjects, image_url
+        from {works}
+        left join (
+            select current_work_id as work_id, array_agg(work_id order by work_id collate "C") as former_ids
+            from {work_ids} where work_id <> current_work_id group by current_work_id
+        ) as former using (work_id)
+        order by work_id collate "C" """,
     "readers": """
         select user_id, age_bin::text, country from {readers} order by user_id collate "C" """,
     "editions": """
@@ -88,6 +94,7 @@ QUERIES = {
 TABLES = {
     "interactions": f"{warehouse.INTERACTIONS}_as_of",
     "works": warehouse.WORKS,
+    "work_ids": warehouse.WORK_IDS,
     "readers": warehouse.READERS,
     "editions": f"{warehouse.RAW}.editions",
     "edition_works": f"{warehouse.RAW}.edition_works",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,18 +16,18 @@ from bookworks.contracts.records import CONSUMED_KINDS, Event, weight_of
 from bookworks.errors import TransientError
 from bookworks.settings import Settings
 
-# One event on one work of one reader. Every step is commutative and may be repeated: the newest time
+# One event on one book of one reader. Every step is commutative and may be repeated: the newest time
 # and the greatest weight win, sets only grow, so service and consumer may write in any order.
 _REMEMBER = """
-local work, at, weight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local book, at, weight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl = ARGV[6]
 if ARGV[5] == '1' then
-  redis.call('SADD', KEYS[4], work)
+  redis.call('SADD', KEYS[4], book)
   redis.call('EXPIRE', KEYS[4], ttl)
 else
-  redis.call('ZADD', KEYS[1], 'GT', at, work)
-  local known = tonumber(redis.call('HGET', KEYS[2], work) or '-1')
-  if weight > known then redis.call('HSET', KEYS[2], work, ARGV[3]) end
+  redis.call('ZADD', KEYS[1], 'GT', at, book)
+  local known = tonumber(redis.call('HGET', KEYS[2], book) or '-1')
+  if weight > known then redis.call('HSET', KEYS[2], book, ARGV[3]) end
   local surplus = redis.call('ZRANGE', KEYS[1], 0, -(tonumber(ARGV[7]) + 1))
   if #surplus > 0 then
     redis.call('ZREM', KEYS[1], unpack(surplus))
@@ -37,7 +37,7 @@ else
   redis.call('EXPIRE', KEYS[2], ttl)
 end
 if ARGV[4] == '1' then
-  redis.call('SADD', KEYS[3], work)
+  redis.call('SADD', KEYS[3], book)
   redis.call('EXPIRE', KEYS[3], ttl)
 end
 return 1
@@ -68,13 +68,13 @@ def connect(settings: Settings, timeout_s: float = 2.0, patient: bool = True) ->
 
 @dataclass(frozen=True)
 class OnlineReader:
-    """What Redis knows of one reader. Ids are work ids, or edition ids that had no work when written.
+    """What Redis knows of one reader. A book is what `bookworks.contracts.online.book_of` made of its event.
 
     Attributes:
-        history: ids, the latest first.
-        weights: id -> weight, 0 to 1.
-        seen: ids read or owned.
-        dismissed: ids sent away.
+        history: books, the latest first.
+        weights: book -> weight, 0 to 1.
+        seen: books read or owned.
+        dismissed: books sent away.
         profile: country, age_bin, tastes (decoded from JSON).
     """
 
@@ -85,13 +85,12 @@ class OnlineReader:
     profile: dict[str, Any] = field(default_factory=dict)
 
 
-def remember(client: redis.Redis, events: Iterable[Event], work_of: Callable[[str], str | None]) -> int:
+def remember(client: redis.Redis, events: Iterable[Event]) -> int:
     """Put events into their readers' state; the same event twice, or in another order, leaves the same state.
 
     Args:
         client: from `connect`.
         events: any number; impressions are passed over.
-        work_of: edition id -> work id, or None when it is not known (the edition id is then kept).
 
     Returns:
         How many events were written.
@@ -106,8 +105,7 @@ def remember(client: redis.Redis, events: Iterable[Event], work_of: Callable[[st
         for event in events:
             if event.kind == "impression":
                 continue
-            edition = event.edition_id or ""
-            book = event.work_id or work_of(edition) or edition
+            book = online.book_of(event.edition_id, event.work_id)
             at_ms = int(event.occurred_at.timestamp() * 1000) if event.occurred_at else 0
             weight = round(weight_of(event.kind, event.value), 4)
             keys = [key.format(event.user_id) for key in _READER_KEYS]
@@ -191,41 +189,6 @@ def _decoded(profile: dict[str, str]) -> dict[str, Any]:
     if "tastes" in decoded:
         decoded["tastes"] = json.loads(decoded["tastes"])
     return decoded
-
-
-def replace_work_of_edition(client: redis.Redis, mapping: Mapping[str, str]) -> None:
-    """Replace the whole map edition -> work; readers see the old map or the new one, nothing between.
-
-    Raises:
-        TransientError: Redis does not answer; the old map stays.
-    """
-    building = f"{online.WORK_OF_EDITION}:building"
-    pairs = list(mapping.items())
-    try:
-        client.delete(building)
-        for start in range(0, len(pairs), 5 * _IN_ONE_PIPELINE):
-            client.hset(building, mapping=dict(pairs[start : start + 5 * _IN_ONE_PIPELINE]))
-        if pairs:
-            client.rename(building, online.WORK_OF_EDITION)
-        else:
-            client.delete(online.WORK_OF_EDITION)
-    except redis.RedisError as error:
-        raise away(error) from error
-
-
-def work_of_editions(client: redis.Redis, ids: list[str]) -> dict[str, str]:
-    """Work ids of the given edition ids or ISBNs; unknown ones are left out.
-
-    Raises:
-        TransientError: Redis does not answer.
-    """
-    if not ids:
-        return {}
-    try:
-        found = cast("list[str | None]", client.hmget(online.WORK_OF_EDITION, ids))
-    except redis.RedisError as error:
-        raise away(error) from error
-    return {edition: work for edition, work in zip(ids, found, strict=True) if work is not None}
 
 
 def count_login(client: redis.Redis, who: str) -> int:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 FORMAT_VERSION = 1
 
 MANIFEST = "manifest.json"
-WORKS = "works.parquet"  # row i is work index i: work_id, title, author, author_id, series, publisher, year, …
+WORKS = "works.parquet"  # row i is work index i: work_id, former_ids, title, author, author_id, series, publisher, …
 EDITIONS = "editions.parquet"  # edition_id, isbn13, work_id
 USERS = "users.parquet"  # user_id -> index of the encoder's reader embedding
 ITEM_VECTORS = "item_vectors.npy"  # float32 [n_works, dim], rows of length 1

@@ -36,6 +36,9 @@ TABLES: dict[str, str] = {
         dag_id LowCardinality(String), run_id String, state LowCardinality(String),
         started_at DateTime64(3, 'UTC'), ended_at DateTime64(3, 'UTC'), detail String
         ) ENGINE = ReplacingMergeTree(ended_at) ORDER BY (dag_id, run_id)""",
+    "work_ids": """
+        work_id String, current_work_id String, bundle_version String, published_at DateTime64(3, 'UTC')
+        ) ENGINE = ReplacingMergeTree(published_at) ORDER BY work_id""",
 }
 
 

@@ -1,21 +1,34 @@
 """Redis: what the service knows of a reader right now. `{}` is the reader's id.
 
-Each key is written idempotently: the same event twice leaves the same state.
+Each key is written idempotently: the same event twice leaves the same state. A book is kept as its event named it
+(`book_of`) and never translated: which work that is, the bundle that serves says when it is read, so a merge, a split
+or a rollback counts at once.
 """
 
 from __future__ import annotations
 
 DAY_S = 86_400
 
-HISTORY = "reader:{}:history"  # sorted set: work_id, scored by time in ms
-HISTORY_WEIGHTS = "reader:{}:weights"  # hash: work_id -> weight 0..1
-SEEN = "reader:{}:seen"  # set: work_ids read or owned, never recommended again
-DISMISSED = "reader:{}:dismissed"  # set: work_ids the reader sent away
+HISTORY = "reader:{}:history"  # sorted set: books, scored by time in ms
+HISTORY_WEIGHTS = "reader:{}:weights"  # hash: book -> weight 0..1
+SEEN = "reader:{}:seen"  # set: books read or owned, never recommended again
+DISMISSED = "reader:{}:dismissed"  # set: books the reader sent away
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
 # Not of a reader; `{}` is a digest of name and address.
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet
 
 HISTORY_LENGTH = 200
 TTL_S = 400 * DAY_S
-WORK_OF_EDITION = "editions"  # hash: edition_id -> work_id, replaced at each publish
 LOGIN_WINDOW_S = 60
+
+_BETWEEN = "\x1f"  # not printable, so no id of the service holds it
+
+
+def book_of(edition_id: str | None, work_id: str | None) -> str:
+    """A book as a reader's state keeps it: the ids of its event, edition first; at least one is given."""
+    return _BETWEEN.join(one for one in (edition_id, work_id) if one)
+
+
+def ids_of(book: str) -> list[str]:
+    """The ids of a kept book, the surest first: an edition stays itself when its work is merged or split."""
+    return book.split(_BETWEEN)

@@ -45,13 +45,24 @@ class Blend:
 
 
 class Bundle:
-    """All that is served, immutable after load; safe to share between threads."""
+    """All that is served, immutable after load; safe to share between threads.
+
+    Attributes:
+        work_ids: of work index i.
+        former_ids: of work index i, ids of works that were merged into it.
+        index_of: work id, also a former one -> work index.
+        editions: edition id or ISBN-13 -> work id.
+        users: user id -> index of the encoder's reader.
+        item_vectors: float32 [n_works, dim], rows of length 1.
+    """
 
     def __init__(self, manifest: Manifest, parts: BundleParts) -> None:
         self.manifest = manifest
         self.works: pa.Table = parts.works
         self.work_ids: list[str] = parts.works["work_id"].to_pylist()
-        self.index_of: dict[str, int] = {work_id: i for i, work_id in enumerate(self.work_ids)}
+        self.former_ids: list[list[str]] = parts.former_ids
+        former = {old: i for i, ids in enumerate(self.former_ids) for old in ids}
+        self.index_of: dict[str, int] = former | {work_id: i for i, work_id in enumerate(self.work_ids)}
         self.editions: dict[str, str] = parts.editions
         self.users: dict[str, int] = parts.users
         self.item_vectors: Floats = parts.item_vectors

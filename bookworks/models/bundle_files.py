@@ -32,7 +32,8 @@ class BundleContent:
     """What a bundle is written from.
 
     Attributes:
-        works: row i is work index i; needs `work_id`; `title`, `author`, `author_id`, `subjects`, … as in the mart.
+        works: row i is work index i; needs `work_id`; `former_ids` (of works that were merged into it), `title`,
+            `author`, `author_id`, `subjects`, … as in the mart.
         editions: `edition_id`, `isbn13` (may be null), `work_id`.
         users: `user_id`, `user_index` (from 1).
         item_vectors: float32 [n_works, dim], rows of length 1.
@@ -71,6 +72,7 @@ class BundleParts:
     """The parts as `Bundle` uses them."""
 
     works: pa.Table
+    former_ids: list[list[str]]
     editions: dict[str, str]
     users: dict[str, int]
     item_vectors: Floats
@@ -183,8 +185,10 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         json.loads((folder / name).read_text(encoding="utf-8"))
         for name in (names.POPULARITY, names.FEATURES, names.RANKER, names.RULES)
     )
+    works = pq.read_table(folder / names.WORKS)
     return BundleParts(
-        works=pq.read_table(folder / names.WORKS),
+        works=works,
+        former_ids=_former_ids(works),
         editions=_edition_map(editions),
         users=dict(zip(users["user_id"].to_pylist(), users["user_index"].to_pylist(), strict=True)),
         item_vectors=np.load(folder / names.ITEM_VECTORS, allow_pickle=False),
@@ -204,6 +208,13 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
     )
 
 
+def _former_ids(works: pa.Table) -> list[list[str]]:
+    """Of each work; bundles from before the history of works have none."""
+    if "former_ids" not in works.column_names:
+        return [[]] * works.num_rows
+    return [ids or [] for ids in works["former_ids"].to_pylist()]
+
+
 def _edition_map(editions: pa.Table) -> dict[str, str]:
     works = editions["work_id"].to_pylist()
     by_isbn = dict(zip(editions["isbn13"].to_pylist(), works, strict=True))
@@ -214,6 +225,7 @@ def _edition_map(editions: pa.Table) -> dict[str, str]:
 def _check_together(manifest: Manifest, parts: BundleParts) -> None:
     n, dim = manifest.n_works, manifest.embedding_dim
     work_ids = set(parts.works["work_id"].to_pylist())
+    former = [old for ids in parts.former_ids for old in ids]
     listed = [parts.popularity.everyone, *parts.popularity.age_bin.values(), *parts.popularity.country.values()]
     checks = {
         f"{n} works, each once": parts.works.num_rows == n and len(work_ids) == n,
@@ -225,6 +237,7 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
         "popularity lists name works of the catalogue": all(0 <= i < n for ranked in listed for i in ranked),
         "popularity ranks the whole catalogue": sorted(parts.popularity.everyone) == list(range(n)),
         "editions belong to works of the catalogue": set(parts.editions.values()) <= work_ids,
+        "a former id leads to one work and is no work's own": len(work_ids.union(former)) == n + len(former),
     }
     wrong = [claim for claim, holds in checks.items() if not holds]
     if wrong:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -50,12 +51,47 @@ EVENTS = [
 ]
 
 
-def load(db: Db, events: list[Row]) -> None:
-    """Replace the raw tables by hand, as `lake_to_warehouse` would."""
+def change(day: int, kind: str, old: str, new: str) -> Row:
+    when = NOW + timedelta(days=day)
+    return {"old_work_id": old, "new_work_id": new, "kind": kind, "at": when, "why": "test", "editions": [f"e-{old}"]}
+
+
+def random_history(days: int = 50) -> tuple[list[Row], dict[str, str]]:
+    """A change of an id each day, and where each id leads at the end: what replaying day by day gives."""
+    rng, merged_into = random.Random(5), dict[str, str]()
+    ids, history = [f"h{n}" for n in range(30)], list[Row]()
+
+    def end(work_id: str) -> str:
+        return end(merged_into[work_id]) if work_id in merged_into else work_id
+
+    for day in range(days):
+        if merged_into and rng.random() < 0.3:
+            back = rng.choice(sorted(merged_into))
+            history.append(change(day, "restored", end(back), back))
+            del merged_into[back]
+        else:
+            living = [one for one in ids if one not in merged_into]
+            old = living.pop(rng.randrange(len(living)))
+            merged_into[old] = rng.choice([*living[:4], "w0", "w1", "w2"])
+            history.append(change(day, "merge", old, merged_into[old]))
+    rng.shuffle(history)
+    ids += [str(work["work_id"]) for work in WORKS]
+    return history, {one: end(one) for one in ids if end(one).startswith("w")}
+
+
+HISTORY, LEADS = random_history()
+
+
+def load(db: Db, events: list[Row], works: list[Row] = WORKS, history: list[Row] = HISTORY) -> None:
+    """Replace the raw tables by hand, as `lake_to_warehouse` would; editions of a work that is gone are of the last."""
     editions = [{"edition_id": f"e{n}", "source": "test", "title": w["title"]} for n, w in enumerate(WORKS)]
-    of_work = [{"edition_id": f"e{n}", "work_id": w["work_id"], "confidence": 1.0} for n, w in enumerate(WORKS)]
+    of_work = [
+        {"edition_id": f"e{n}", "work_id": (w if w in works else works[-1])["work_id"], "confidence": 1.0}
+        for n, w in enumerate(WORKS)
+    ]
     tables = {
-        "works": WORKS,
+        "works": works,
+        "work_history": history,
         "readers": READERS,
         "interactions": events,
         "editions": editions,
@@ -100,7 +136,8 @@ def test_marts_and_what_was_known_at_a_time(settings: Settings) -> None:
         check_marts(db)
         first_build = rows(db, "select clock_timestamp()")[0][0]
         before = rows(db, "select * from marts.interactions_as_of(%s) order by user_id, work_id", at(10))
-        load(db, [*EVENTS, event(8, "r0", "w0", "rating", at(1, 4), 2), event(9, "r1", "w1", "dismiss", at(2, 4))])
+        later = [event(8, "r0", "w0", "rating", at(1, 4), 2), event(9, "r1", "w1", "dismiss", at(2, 4))]
+        load(db, [*EVENTS, *later], WORKS[:3], [change(0, "merge", "w3", "w2")])
         build("build", "--exclude-resource-type", "test", "unit_test")
         check_as_of(db, first_build)
         assert rows(db, "select * from marts.interactions_as_of(%s) order by user_id, work_id", at(10)) == before
@@ -138,6 +175,10 @@ def check_marts(db: Db) -> None:
         ("r0", ["w0", "w1"], True), ("r1", ["w0", "w1"], True),
     ]  # fmt: skip
     assert rows(db, "select author_id, works, readers from marts.authors order by 1") == [("a0", 2, 2), ("a1", 2, 2)]
+    assert dict(rows(db, "select work_id, current_work_id from marts.work_ids")) == LEADS
+    assert len(LEADS) > 10, "a history that proves little"
+    merges = "select count(*), count(*) filter (where kind = 'merge') from marts.work_history"
+    assert rows(db, merges) == [(len(HISTORY), sum(row["kind"] == "merge" for row in HISTORY))]
 
 
 def check_as_of(db: Db, first_build: datetime) -> None:
@@ -153,6 +194,9 @@ def check_as_of(db: Db, first_build: datetime) -> None:
     assert rows(db, known, now) == [(2,)]
     popular = "select popularity_all from snapshots.work_features_as_of(%s) where work_id = 'w1'"
     assert (rows(db, popular, first_build), rows(db, popular, now)) == ([(2,)], [(1,)])
+    merged = "select count(*) from snapshots.work_features_as_of(%s) where work_id = 'w3'"
+    assert (rows(db, merged, first_build), rows(db, merged, now)) == ([(1,)], [(0,)])
+    assert ("w3", "w2") in rows(db, "select work_id, current_work_id from marts.work_ids")
 
 
 def check_without_times(db: Db) -> None:

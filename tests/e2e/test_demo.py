@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bookworks.adapters import airflow, clickhouse, neo4j
+from bookworks.adapters import airflow, clickhouse, neo4j, postgres
 from bookworks.clock import now
 from bookworks.contracts.queries import QUERIES
 from bookworks.settings import PROJECT_ROOT, Settings
@@ -116,9 +116,49 @@ def test_works_and_authors_are_in_the_graph(demo: str, stack: Any) -> None:
     assert records[0]["works"] > 100
 
 
-def test_real_slice_follows_on_the_same_stack(demo: str, data_dir: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def merged(demo: str, stack: Any) -> tuple[str, str]:
+    """Two works that a reader was shown and that a person then declared one; the reader has clicked the first."""
+    key = {"X-API-Key": stack.settings.service_api_key.get_secret_value()}
+    with httpx.Client(base_url=stack.settings.service_url, timeout=10) as service:
+        shown = showcase.recommend(service, key, "e2e-merge-reader")
+        showcase.click(service, key, "e2e-merge-reader", shown)
+    one, other = (item["work_id"] for item in shown["items"][:2])
+    done = run("works", "merge", one, other, "--why", "a test")
+    assert done.returncode == 0, done.stderr
+    return one, other
+
+
+def test_real_slice_follows_on_the_same_stack(
+    demo: str, merged: tuple[str, str], data_dir: Path, tmp_path: Path
+) -> None:
     write_slice(data_dir / "book-crossing-classic", tmp_path / "slice", BOOKS_OF_SLICE)
     done = run("demo", f"--data={tmp_path / 'slice'}")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "warm reader" in done.stdout
     assert run("ingest", "reconcile").returncode == 0
+
+
+def test_a_merge_is_followed_by_all_that_the_dags_built(merged: tuple[str, str], data_dir: Path, stack: Any) -> None:
+    """Runs after the DAGs of the slice: one of the two ids is retired, and leads to the other everywhere."""
+    settings = stack.settings
+    key = {"X-API-Key": settings.service_api_key.get_secret_value()}
+    with httpx.Client(base_url=settings.service_url, timeout=10, headers=key) as service:
+        books = [service.get(f"/books/{work_id}").json() for work_id in merged]
+        asked = {"user_id": "e2e-merge-reader", "n": 100}
+        shown = {item["work_id"] for item in service.post("/recommend", json=asked).json()["items"]}
+        history = service.get("/users/e2e-merge-reader").json()["history"]
+    assert books[0] == books[1]
+    (retired,) = books[0]["former_ids"]
+    assert {retired, books[0]["work_id"]} == set(merged)
+    assert not shown & set(merged)
+    assert [item["work_id"] for item in history] == [books[0]["work_id"]]
+    with postgres.connect(settings, settings.warehouse_db) as db:
+        kinds = db.execute("select kind from marts.work_history where old_work_id = %s", (retired,)).fetchall()
+        reads = db.execute("select count(*) from marts.interactions where work_id = %s", (retired,)).fetchone()
+    assert (kinds, reads) == ([("merge",)], (0,))
+    ids = f"SELECT current_work_id FROM work_ids FINAL WHERE work_id = '{retired}'"
+    assert query(settings, ids) == [books[0]["work_id"]]
+    with neo4j.connect(settings) as driver:
+        found, _, _ = driver.execute_query("MATCH (w:Work) WHERE w.work_id IN $ids RETURN w.work_id AS id", ids=merged)
+    assert [record["id"] for record in found] == [books[0]["work_id"]]

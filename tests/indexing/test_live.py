@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from bookworks.adapters import neo4j, qdrant, redis, registry, s3
+from bookworks.adapters import clickhouse, neo4j, qdrant, registry, s3
 from bookworks.contracts.bundle import CHAMPION, VECTOR_ALIAS, vector_collection
 from bookworks.contracts.lake import graph_prefix
 from bookworks.errors import TerminalError
+from bookworks.settings import PROJECT_ROOT
 from indexing import graph, works_to_neo4j
 from tests.serving.publishing import promote, register
 from tests.support.bundles import make_tiny_bundle
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def settings(stack):
-    return stack.need("minio", "postgres", "mlflow", "redis", "neo4j")
+    return stack.need("minio", "postgres", "mlflow", "neo4j", "clickhouse")
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +77,6 @@ def test_the_champions_collection_is_never_dropped(settings, bundle, tmp_path):
         assert registry.version_of_alias(client, settings, CHAMPION) == champion
 
 
-def test_editions_lead_to_works_and_what_is_gone_is_gone(settings, bundle):
-    register(settings, bundle)
-    client = redis.connect(settings)
-    redis.replace_work_of_edition(client, {"old": "w"})
-    done = command("editions_to_online")
-    assert done.returncode == 0, done.stderr
-    found = redis.work_of_editions(client, ["w003-e0", "w003-e1", "9780000000003", "old"])
-    assert found == {"w003-e0": "w003", "w003-e1": "w003", "9780000000003": "w003"}
-    assert client.keys("editions:*") == []
-
-
 def test_the_graph_is_whole_repeatable_and_kept_in_the_lake(settings, bundle):
     register(settings, bundle)
     for _ in range(2):
@@ -111,6 +101,26 @@ def test_the_graph_is_whole_repeatable_and_kept_in_the_lake(settings, bundle):
     ]
     keys = list(s3.list_keys(settings, settings.lake_bucket, graph_prefix(bundle.name)))
     assert {Path(key).name for key in keys} == {f"{name}.parquet" for name in graph.SCHEMAS} | {"manifest.json"}
+
+
+def test_what_was_shown_is_counted_with_its_work_of_today(settings, tmp_path, monkeypatch):
+    """Work 5 was merged into 10, and came back; in a database of its own, as other tests show books too."""
+    monkeypatch.setenv("BOOKWORKS_CLICKHOUSE_DATABASE", "ids")
+    own = settings.model_copy(update={"clickhouse_database": "ids"})
+    page = (PROJECT_ROOT / "docs/users/analyst.md").read_text(encoding="utf-8")
+    question = page[page.index("SELECT if(ids") :].partition("```")[0]
+    found = []
+    for merged in ({5: 10}, {}):
+        version = make_tiny_bundle(tmp_path, created_at=datetime.now(UTC), merged=merged).name
+        register(settings, tmp_path / version)
+        done = command("work_ids_to_clickhouse", "--version", version)
+        assert done.returncode == 0, done.stderr
+        client = clickhouse.connect(own)
+        shown = [(f"d-{work}", work, datetime.now(UTC)) for work in ("w005", "w010", "gone")]
+        client.insert("decisions", shown, column_names=("decision_id", "work_id", "occurred_at"))
+        found.append(dict(client.query(question).result_rows))
+    assert found == [{"w010": 2, "gone": 1}, {"w005": 1, "w010": 1, "gone": 1}]
+    assert command("work_ids_to_clickhouse", "--version", version).stdout.startswith("60 work ids, 0 of them former")
 
 
 def table(works, editions):

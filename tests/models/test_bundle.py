@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from bookworks.contracts import bundle as names
@@ -110,6 +111,26 @@ def test_editions_lead_to_works_by_id_and_isbn(bundle: Bundle) -> None:
     assert bundle.index_of["w003"] == 3
 
 
+def test_former_ids_lead_to_the_work_that_they_were_merged_into(tmp_path: Path, bundle: Bundle) -> None:
+    merged = Bundle.load(make_tiny_bundle(tmp_path, merged={3: 8, 4: 8}))
+    assert [merged.work_ids[merged.index_of[one]] for one in ("w003", "w004", "w008", "w005")] == ["w008"] * 3 + [
+        "w005"
+    ]
+    assert merged.former_ids[merged.index_of["w008"]] == ["w003", "w004"]
+    assert merged.editions["w003-e1"] == "w008"
+    assert not any(bundle.former_ids)
+
+
+def test_a_bundle_from_before_the_history_of_works_still_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(parent, content, *rest):
+        return write_bundle(parent, replace(content, works=content.works.drop_columns("former_ids")), *rest)
+
+    monkeypatch.setattr("tests.support.bundles.write_bundle", without)
+    assert Bundle.load(make_tiny_bundle(tmp_path)).former_ids == [[]] * 60
+
+
 def test_similar_leaves_the_work_itself_out(bundle: Bundle) -> None:
     found = [i for i, _ in bundle.similar(7, 10)]
     assert 7 not in found
@@ -143,9 +164,17 @@ def test_a_bundle_without_or_with_a_foreign_manifest_is_refused(tmp_path: Path) 
         Bundle.load(folder)
 
 
+def renamed(former_ids: list[str]) -> pa.Table:
+    """60 works, of which the first has these former ids."""
+    former = pa.array([former_ids, *[None] * 59], pa.list_(pa.string()))
+    return pa.table({"work_id": [f"w{i:03d}" for i in range(60)], "former_ids": former})
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"works": renamed(["w001"])}, "former id"),
+        ({"works": renamed(["old", "old"])}, "former id"),
         ({"item_vectors": np.full((60, 8), np.nan, np.float32)}, "finite"),
         ({"item_vectors": np.ones((59, 8), np.float32)}, "item vectors float32"),
         ({"item_vectors": np.ones((60, 9), np.float32)}, "do not fit"),

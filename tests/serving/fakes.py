@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import SecretStr
 
 from bookworks.adapters.redis import OnlineReader
+from bookworks.contracts.online import book_of
 from bookworks.contracts.records import Decision, Event, Reader, weight_of
 from bookworks.errors import TransientError
 from bookworks.models.bundle import Bundle, top
@@ -75,11 +76,10 @@ class FakeHistory:
             raise TransientError("away")
         return self.readers.get(user_id, OnlineReader())
 
-    def remember(self, events: Sequence[Event], work_of: Callable[[str], str | None]) -> None:
+    def remember(self, events: Sequence[Event]) -> None:
         for event in events:
             reader = self._reader(event.user_id)
-            book = event.work_id or work_of(event.edition_id or "") or event.edition_id
-            assert book is not None
+            book = book_of(event.edition_id, event.work_id)
             if event.kind == "dismiss":
                 reader.dismissed.add(book)
             elif event.kind != "impression":

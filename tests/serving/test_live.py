@@ -37,7 +37,7 @@ def settings(stack):
 def made(tmp_path_factory):
     """Makes another real bundle at each call."""
     folder, seeds = tmp_path_factory.mktemp("made"), iter(range(1, 100))
-    return lambda: make_tiny_bundle(folder, n_works=80, seed=next(seeds), created_at=datetime.now(UTC))
+    return lambda **more: make_tiny_bundle(folder, n_works=80, seed=next(seeds), created_at=datetime.now(UTC), **more)
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +217,48 @@ def test_a_bundle_without_its_vector_collection_serves_and_finds_it_later(live, 
     publish(qdrant.connect(settings), Bundle.load(folder), set())
     eventually(lambda: ask(live, "r001")["fallbacks"] == [])
     assert [i["work_id"] for i in ask(live, "r001")["items"]] == [i["work_id"] for i in slate["items"]]
+
+
+def test_a_merge_and_its_undoing_are_followed_at_the_switch(live, settings, made):
+    """Works 5 and 10 are merged and part again; readers and callers go on with the ids that they know."""
+
+    def switch(**merged):
+        promote(settings, folder := made(**merged))
+        eventually(lambda: live.get("/readyz").json()["bundle_version"] == folder.name)
+
+    def told(**event):
+        answer = live.post("/interactions", json={"events": [{"kind": "click", "user_id": new_reader()} | event]})
+        assert answer.status_code == 200, answer.text
+
+    def shown(user_id, **fields):
+        return {item["work_id"] for item in ask(live, user_id, n=100, **fields)["items"]} & {"w005", "w010"}
+
+    switch()
+    reader, of_edition, later = new_reader(), new_reader(), new_reader()
+    told(user_id=reader, work_id="w005", kind="loan")
+    assert (shown(reader), shown(later)) == ({"w010"}, {"w005", "w010"})
+
+    switch(merged={5: 10})
+    told(user_id=of_edition, edition_id="w005-e1", work_id="w010")
+    assert (shown(reader), shown(of_edition), shown(later)) == (set(), set(), {"w010"})
+    assert shown(later, exclude=["w005"]) == set()
+    book = live.get("/books/w005")
+    assert (book.status_code, book.headers["Content-Location"]) == (200, "/books/w010")
+    assert (book.json()["work_id"], book.json()["former_ids"]) == ("w010", ["w005"])
+    assert {"w005-e0", "w010-e0"} < set(book.json()["editions"])
+    assert live.get("/books/w005/similar").json()["work_id"] == live.get("/books/w005-e0").json()["work_id"] == "w010"
+    told(user_id=later, work_id="w005")
+    assert shown(later) == set()
+    told(user_id=reader, work_id="w010", kind="loan")
+    known = live.get(f"/users/{reader}").json()
+    assert ([item["work_id"] for item in known["history"]], known["seen"]) == (["w010"], 1)
+
+    switch()
+    assert shown(of_edition) == {"w010"}
+    assert shown(later) == {"w010"}
+    assert shown(reader) == set()
+    assert live.get("/books/w005").json()["work_id"] == live.get("/books/w005-e1").json()["work_id"] == "w005"
+    assert live.get("/books/w010").json()["former_ids"] == []
 
 
 def test_a_broken_bundle_is_refused_and_the_old_one_serves_on(live, settings, made, log):

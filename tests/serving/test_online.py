@@ -30,7 +30,7 @@ def event(user_id, kind, work_id=None, minute=0, **fields):
 
 def state(client, events):
     user_id = f"u-{uuid.uuid4()}"
-    redis.remember(client, [one.model_copy(update={"user_id": user_id}) for one in events], {"e1": "w9"}.get)
+    redis.remember(client, [one.model_copy(update={"user_id": user_id}) for one in events])
     return user_id, redis.read_reader(client, user_id)
 
 
@@ -41,15 +41,17 @@ EVENTS = [
     event("u", "dismiss", "w3", 4),
     event("u", "impression", "w4", 5),
     event("u", "loan", None, 6, edition_id="e1"),
-    event("u", "click", None, 7, edition_id="e2"),
+    event("u", "click", "w2", 7, edition_id="e2"),
 ]
 
 
 def test_what_is_kept(client):
     user_id, reader = state(client, EVENTS)
-    assert reader.history == ["e2", "w9", "w1", "w2"]
-    assert reader.weights == {"w1": 0.8, "w2": 0.4, "w9": 1.0, "e2": 0.4}
-    assert (reader.seen, reader.dismissed) == ({"w1", "w9"}, {"w3"})
+    both = online.book_of("e2", "w2")
+    assert online.ids_of(both) == ["e2", "w2"]
+    assert reader.history == [both, "e1", "w1", "w2"]
+    assert reader.weights == {"w1": 0.8, "w2": 0.4, "e1": 1.0, both: 0.4}
+    assert (reader.seen, reader.dismissed) == ({"w1", "e1"}, {"w3"})
     for key in (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED):
         assert 0 < client.ttl(key.format(user_id)) <= online.TTL_S
 
@@ -67,15 +69,6 @@ def test_only_the_latest_are_kept(client):
     _, reader = state(client, many)
     assert reader.history == [f"w{i}" for i in range(online.HISTORY_LENGTH + 49, 49, -1)]
     assert set(reader.weights) == set(reader.history)
-
-
-def test_the_map_of_editions_is_replaced_as_a_whole(client):
-    redis.replace_work_of_edition(client, {f"e{i}": f"w{i}" for i in range(12_000)})
-    assert redis.work_of_editions(client, ["e11999", "none"]) == {"e11999": "w11999"}
-    redis.replace_work_of_edition(client, {"e1": "w2"})
-    assert redis.work_of_editions(client, ["e1", "e11999"]) == {"e1": "w2"}
-    redis.replace_work_of_edition(client, {})
-    assert redis.work_of_editions(client, ["e1"]) == {}
 
 
 def test_a_profile_keeps_what_is_not_named_again(client):

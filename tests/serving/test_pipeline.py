@@ -1,10 +1,12 @@
 import pytest
 
 from bookworks.adapters.redis import OnlineReader
+from bookworks.contracts.online import book_of
 from bookworks.models.reader import ReaderState
 from serving import pipeline
 from serving.pipeline import Trace
 from tests.serving.fakes import served
+from tests.support.bundles import make_tiny_bundle
 
 
 @pytest.fixture
@@ -66,10 +68,20 @@ def test_nothing_read_sent_away_or_excluded_is_shown_and_no_edition_of_it(one):
 
 
 def test_history_is_oldest_first_with_its_weights_and_resolves_editions_once(one):
-    online = OnlineReader(history=["w002-e0", "w001", "w002", "gone"], weights={"w002-e0": 0.4, "w001": 0.9})
+    history = ["w002-e0", "w001", "w002", "gone"]
+    online = OnlineReader(history=history, weights={"w002-e0": 0.4, "w001": 0.9, "w002": 0.6})
     known = pipeline.history_step(one, "u", online)
     assert known.state.history == [1, 2]
-    assert known.state.weights == [0.9, 0.4]
+    assert known.state.weights == [0.9, 0.6]
+
+
+def test_a_book_is_its_edition_where_that_is_known_and_else_its_work_of_then(tmp_path):
+    """Work 5 was merged into work 10."""
+    merged = served(make_tiny_bundle(tmp_path, merged={5: 10}))
+    books = [book_of("w007-e1", "w008"), book_of("no such edition", "w005"), "w010", book_of(None, "nothing")]
+    state = pipeline.history_step(merged, "u", reader(*books)).state
+    assert [merged.catalogue.work_ids[i] for i in state.history] == ["w010", "w007"]
+    assert merged.catalogue.index("w005") == merged.catalogue.index("w005-e0") == merged.catalogue.index("w010")
 
 
 def test_a_click_changes_the_next_slate(one):

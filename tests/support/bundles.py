@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -33,21 +35,24 @@ def make_tiny_bundle(
     seed: int = 7,
     created_at: datetime | None = None,
     max_per_author: int = 0,
+    merged: Mapping[int, int] = MappingProxyType({}),
 ) -> Path:
     """Write a bundle under `folder` and return its own folder `folder/<version>`.
 
     Works are `w000`, `w001`, … with two editions each (`w000-e0` with an ISBN-13, `w000-e1` without); readers `r000`, …
-    like works of one of five subjects. Another seed or `created_at` gives another version.
+    like works of one of five subjects. Another seed or `created_at` gives another version. `merged`: numbers of works
+    that were merged into others of the same bundle.
     """
     rng = np.random.default_rng(seed)
-    ratings = _ratings(rng, n_readers, n_works)
+    numbers = [i for i in range(n_works) if i not in merged]
+    ratings = _ratings(rng, n_readers, n_works)[:, numbers]
     vectors, weights = _factors(ratings, dim)
     ages = [AGE_BINS[i % len(AGE_BINS)] for i in range(n_readers)]
     countries = [COUNTRIES[i % len(COUNTRIES)] for i in range(n_readers)]
     popularity_weights = {"global": 0.4, "age_bin": 0.2, "country": 0.4}
     content = BundleContent(
-        works=_works(n_works),
-        editions=_editions(n_works),
+        works=_works(numbers, merged),
+        editions=_editions(n_works, merged),
         users=pa.table(
             {
                 "user_id": [f"r{i:03d}" for i in range(n_readers)],
@@ -101,28 +106,30 @@ def _factors(ratings: sparse.csr_matrix, dim: int) -> tuple[np.ndarray, EncoderW
     return works.astype(np.float32), weights
 
 
-def _works(n: int) -> pa.Table:
+def _works(numbers: list[int], merged: Mapping[int, int]) -> pa.Table:
+    former = [[f"w{old:03d}" for old, new in merged.items() if new == i] or None for i in numbers]
     return pa.table(
         {
-            "work_id": [f"w{i:03d}" for i in range(n)],
-            "title": [f"Title {i}" for i in range(n)],
-            "author": [f"Author {i % 15}" for i in range(n)],
-            "author_id": [f"a{i % 15:02d}" for i in range(n)],
-            "series": [f"Series {i // 6}" if i % 6 == 0 else None for i in range(n)],
-            "publisher": [f"Publisher {i % 4}" for i in range(n)],
-            "year": pa.array([1950 + i for i in range(n)], pa.int32()),
-            "language": ["en"] * n,
-            "subjects": [[SUBJECTS[i % len(SUBJECTS)]] for i in range(n)],
-            "image_url": pa.array([None] * n, pa.string()),
+            "work_id": [f"w{i:03d}" for i in numbers],
+            "former_ids": pa.array(former, pa.list_(pa.string())),
+            "title": [f"Title {i}" for i in numbers],
+            "author": [f"Author {i % 15}" for i in numbers],
+            "author_id": [f"a{i % 15:02d}" for i in numbers],
+            "series": [f"Series {i // 6}" if i % 6 == 0 else None for i in numbers],
+            "publisher": [f"Publisher {i % 4}" for i in numbers],
+            "year": pa.array([1950 + i for i in numbers], pa.int32()),
+            "language": ["en" for _ in numbers],
+            "subjects": [[SUBJECTS[i % len(SUBJECTS)]] for i in numbers],
+            "image_url": pa.array([None for _ in numbers], pa.string()),
         }
     )
 
 
-def _editions(n: int) -> pa.Table:
+def _editions(n: int, merged: Mapping[int, int]) -> pa.Table:
     return pa.table(
         {
             "edition_id": [f"w{i:03d}-e{e}" for i in range(n) for e in range(2)],
             "isbn13": pa.array([f"978{i:010d}" if e == 0 else None for i in range(n) for e in range(2)], pa.string()),
-            "work_id": [f"w{i:03d}" for i in range(n) for e in range(2)],
+            "work_id": [f"w{merged.get(i, i):03d}" for i in range(n) for e in range(2)],
         }
     )

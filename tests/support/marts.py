@@ -12,7 +12,7 @@ from bookworks.settings import Settings
 TABLES = """
 create schema if not exists raw;
 create schema if not exists marts;
-drop table if exists raw.editions, raw.edition_works, marts.works, marts.readers cascade;
+drop table if exists raw.editions, raw.edition_works, marts.works, marts.work_ids, marts.readers cascade;
 drop table if exists marts.events cascade;
 drop function if exists marts.interactions_as_of(timestamptz);
 create table raw.editions (edition_id text, isbn13 text);
@@ -21,6 +21,7 @@ create table marts.works (
     work_id text, title text, author text, author_id text, series text, publisher text, year integer, year_bin text,
     language text, subjects text[], image_url text, editions integer
 );
+create table marts.work_ids (work_id text, current_work_id text);
 create table marts.readers (user_id text, age_bin text, country text);
 create table marts.events (user_id text, work_id text, weight float8, occurred_at timestamptz);
 create function marts.interactions_as_of(t timestamptz)
@@ -36,7 +37,10 @@ TASTES = 6
 def make_marts(
     settings: Settings, n_works: int = 120, n_readers: int = 150, per_reader: int = 14, seed: int = 1
 ) -> None:
-    """Readers with one of six tastes who mostly read works of that taste, over 200 days."""
+    """Readers with one of six tastes who mostly read works of that taste, over 200 days.
+
+    Works `w-a` and `w-b` were merged into `w0007`.
+    """
     rng = np.random.default_rng(seed)
     with postgres.connect(settings, settings.warehouse_db) as db:
         db.execute(TABLES)
@@ -45,6 +49,8 @@ def make_marts(
                 "insert into marts.works values (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)",
                 [_work(i) for i in range(n_works)],
             )
+            ids = [(f"w{i:04d}", f"w{i:04d}") for i in range(n_works)]
+            cursor.executemany("insert into marts.work_ids values (%s,%s)", [*ids, ("w-b", "w0007"), ("w-a", "w0007")])
             pairs = [(f"w{i:04d}-e{e}", f"w{i:04d}") for i in range(n_works) for e in range(2)]
             cursor.executemany("insert into raw.edition_works values (%s,%s)", pairs)
             cursor.executemany("insert into raw.editions values (%s,%s)", [(edition, None) for edition, _ in pairs])
