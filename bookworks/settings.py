@@ -184,6 +184,25 @@ class Settings(BaseSettings):
         None, description="CSV of authors' further names, above the shipped ones: `alias,name,kind`; see docs/works.md."
     )
 
+    # Works
+    works_truth: str = Field(
+        "",
+        description="CSV or Parquet with edition_id and work_id of known works, against which each clustering is "
+        "measured (a path or address that Spark can read); empty: none.",
+    )
+    works_max_drop: float = Field(
+        0.02, ge=0, le=1, description="By how much the quality of the works may fall from one run to the next."
+    )
+    works_max_share_change: float = Field(
+        0.1, ge=0, le=1, description="By how much the share of editions that are not alone in their work may change."
+    )
+    works_max_growth: float = Field(
+        2.0, ge=1, description="By which factor the largest work may grow; one of up to 100 editions is never stopped."
+    )
+    works_sample: int = Field(
+        100, ge=0, description="Pairs that are drawn at random for the review, to estimate quality; 0: none."
+    )
+
     # dbt
     dbt_threads: int = Field(4, ge=1, description="Models that dbt builds at the same time.")
 

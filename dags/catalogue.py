@@ -1,4 +1,4 @@
-"""Files and stream to works: the lake is cleaned, editions become works, interactions are deduplicated."""
+"""Files and stream to works: the lake is cleaned, editions become works and are measured, interactions deduplicated."""
 
 from airflow.sdk import DAG, Param, chain
 
@@ -18,6 +18,12 @@ counts add up, then runs the Spark jobs.
   see `bookworks status` and `bookworks logs kafka-to-lake`.
 - `reconcile` failed: offsets are missing. Do not go on; `bookworks ingest reconcile` names topic and partition.
 - A Spark task failed: the clean tables are replaced whole, so clear the task to run it again.
+- `evaluate_works` failed with "The works are refused": not an error of the line. Quality fell, or sizes jumped, by more
+  than the settings `works_max_…` allow; the message says what, from where to where. What follows (features, training,
+  publish) keeps the works it has. See `bookworks works measures`; mend by `bookworks works review | merge | split` and
+  run the DAG again; or, if the new level is right (another catalogue was loaded), `bookworks works accept --why …` and
+  clear the task.
+- `evaluate_works` failed with "Editions are not in exactly one work each": clear `cluster_works`.
 - `cluster_works` also reads what persons decided and fills their review queue: without Postgres it is tried again.
   "Clustering is not lossless" is a fault of the job and leaves the works as they were.
 """
@@ -52,7 +58,9 @@ with DAG(
     )
     clean_catalogue = CommandOperator(task_id="clean_catalogue", arguments=["spark_jobs.clean_catalogue"])
     cluster_works = CommandOperator(task_id="cluster_works", arguments=["spark_jobs.cluster_works"])
+    evaluate_works = CommandOperator(task_id="evaluate_works", arguments=["spark_jobs.evaluate_works"])
     dedupe_interactions = CommandOperator(
         task_id="dedupe_interactions", arguments=["spark_jobs.dedupe_interactions"], outlets=[LAKE_CLEAN]
     )
-    chain(load_files, wait_for_stream, reconcile, clean_catalogue, cluster_works, dedupe_interactions)
+    chain(load_files, wait_for_stream, reconcile, clean_catalogue, cluster_works, evaluate_works,
+          dedupe_interactions)  # fmt: skip

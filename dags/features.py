@@ -11,7 +11,8 @@ DOC = """
 Replaces the schema `raw` in one transaction, then builds and tests every dbt model.
 
 **Triage**
-- `lake_to_warehouse` failed: Postgres or the object store is away; readers of `raw` still see the old tables.
+- `lake_to_warehouse` failed: Postgres or the object store is away; readers of `raw` still see the old tables. "The
+  works were refused", "… not measured yet": see the task `evaluate_works` of the DAG `catalogue`.
 - `dbt_build` failed: the log names the model or test. Mend it, try it by hand with
   `bookworks dbt -- build --select <model>`, then clear the task.
 """

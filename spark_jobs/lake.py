@@ -83,6 +83,10 @@ class Lake:
         """A clean table as `read_clean`, None where no job has written it yet."""
         return None if self._current(table) is None else self.read_clean(table)
 
+    def version(self, table: str) -> str | None:
+        """The version of a clean table that holds; None where no job has written it yet."""
+        return self._current(table)
+
     def written_at(self, table: str) -> datetime | None:
         """When the version of a clean table that holds was begun, to the second, UTC; None without one."""
         version = self._current(table)

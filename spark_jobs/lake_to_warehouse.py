@@ -28,6 +28,7 @@ from bookworks.errors import ContractError, TransientError
 from bookworks.settings import Settings
 from spark_jobs.job import Counter, run_job
 from spark_jobs.lake import Lake, conform
+from spark_jobs.works import verdicts
 
 LOAD_LOCK = 7_207_001  # key of the advisory lock that one load holds
 LOCK_TIMEOUT = "120s"  # how long the swap waits for a dbt run that reads the old rows
@@ -144,7 +145,13 @@ def send(frame: DataFrame, table: str, settings: Settings) -> None:
 
 
 def run(lake: Lake, settings: Settings) -> dict[str, int]:
-    """Read, write, swap; returns the rows of each table."""
+    """Read, write, swap; returns the rows of each table.
+
+    Raises:
+        TerminalError: the works were refused (`spark_jobs.evaluate_works`), and nobody accepted them.
+        TransientError: they were not measured yet.
+    """
+    verdicts.check_not_refused(settings, lake.version("edition_works"))
     counter = Counter()
     loaded_at = now()
     with load_lock(settings) as db:

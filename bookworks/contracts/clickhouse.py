@@ -28,6 +28,10 @@ TABLES: dict[str, str] = {
         bundle_version String, model LowCardinality(String), metric LowCardinality(String), k UInt16,
         slice LowCardinality(String), value Float64, low Float64, high Float64, measured_at DateTime64(3, 'UTC')
         ) ENGINE = ReplacingMergeTree(measured_at) ORDER BY (bundle_version, model, metric, k, slice)""",
+    "works_measures": """
+        version String, measured_at DateTime64(3, 'UTC'), state LowCardinality(String), measure LowCardinality(String),
+        value Float64, low Float64, high Float64
+        ) ENGINE = ReplacingMergeTree(measured_at) ORDER BY (version, measure)""",
     "drift": """
         feature LowCardinality(String), statistic LowCardinality(String), value Float64, baseline String,
         current String, measured_at DateTime64(3, 'UTC')

@@ -44,6 +44,15 @@ create table if not exists identity.decisions (
     undone_by text,
     check ((undone_at is null) = (undone_by is null))
 );
+create table if not exists identity.works_runs (
+    version text primary key,
+    measured_at timestamptz not null,
+    measures jsonb not null,
+    complaints text[] not null,
+    accepted_at timestamptz,
+    accepted_by text,
+    why text
+);
 create table if not exists identity.review_pairs (
     left_edition text not null,
     right_edition text not null,
@@ -315,7 +324,7 @@ def undo(settings: Settings, decision_id: int, who: str) -> Decision:
         row = db.execute(
             "update identity.decisions set undone_at = %s, undone_by = %s"
             " where decision_id = %s and undone_at is null returning decision_id",
-            (now(), _said("who", who), decision_id),
+            (now(), said("who", who), decision_id),
         ).fetchone()
         found = next((one for one in read(db, undone=True) if one.decision_id == decision_id), None)
         if found is None:
@@ -481,7 +490,7 @@ def _store(
     who: str,
     why: str,
 ) -> Decision:
-    at, who, why = now(), _said("who", who), _said("why", why)
+    at, who, why = now(), said("who", who), said("why", why)
     row = db.execute(
         "insert into identity.decisions (kind, left_editions, right_editions, works, who, why, at)"
         " values (%s, %s, %s, %s, %s, %s, %s) returning decision_id",
@@ -521,7 +530,7 @@ def _check_editions(db: psycopg.Connection[Any], editions: set[str]) -> None:
         )
 
 
-def _said(name: str, text: str) -> str:
+def said(name: str, text: str) -> str:
     """`text`, which must say something."""
     if not text.strip():
         raise TerminalError(f"A decision says {name}", received="nothing", todo="it is kept with the decision.")

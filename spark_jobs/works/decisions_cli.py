@@ -1,12 +1,14 @@
-"""`bookworks works merge|split|undo|decisions|review`: what a person decides about works."""
+"""`bookworks works merge|split|undo|decisions|review|labels`: what a person decides about works."""
 
 from __future__ import annotations
 
+import csv
 import getpass
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -39,7 +41,7 @@ def merge(
     who: Who = None,
 ) -> None:
     """Decide that works are one."""
-    _confirm(decisions.merge(get_settings(), works, _name(who), why))
+    _confirm(decisions.merge(get_settings(), works, name_of(who), why))
 
 
 @app.command()
@@ -50,7 +52,7 @@ def split(
     who: Who = None,
 ) -> None:
     """Decide that editions do not belong to a work."""
-    _confirm(decisions.split(get_settings(), work, editions, _name(who), why))
+    _confirm(decisions.split(get_settings(), work, editions, name_of(who), why))
 
 
 @app.command()
@@ -59,7 +61,7 @@ def undo(
     who: Who = None,
 ) -> None:
     """Take a decision back."""
-    undone = decisions.undo(get_settings(), decision, _name(who))
+    undone = decisions.undo(get_settings(), decision, name_of(who))
     typer.echo(f"decision {undone.decision_id} ({_describe(undone)}) is undone; {EFFECT}")
 
 
@@ -76,40 +78,61 @@ def list_decisions(
     elif not found:
         typer.echo("Nobody has decided anything yet.")
     else:
-        _console().print(_decision_table(found))
+        console().print(_decision_table(found))
 
 
 @app.command()
 def review(
     n: Annotated[int, typer.Option("--n", min=1, help="At most so many pairs.")] = 20,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Pairs drawn at random instead: their answers say how good the works are.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the pairs as JSON and ask nothing.")] = False,
     who: Who = None,
 ) -> None:
     """Show pairs of editions that the scorer is not sure of, most readers first, and ask whether they are one work."""
     settings = get_settings()
     if as_json:
-        typer.echo(json.dumps([asdict(pair) for pair in decisions.queue(settings, n)]))
+        typer.echo(json.dumps([asdict(pair) for pair in decisions.queue(settings, n, sample)]))
         return
     if not sys.stdin.isatty():
         raise TerminalError(
             "A review asks a person, and standard input is no terminal",
             todo="run it in a terminal, or print the pairs with --json.",
         )
-    answered = _review(settings, n, _name(who))
+    answered = _review(settings, n, sample, name_of(who))
     if answered:
         typer.echo(f"{answered} answered; {EFFECT}. `bookworks works undo DECISION` takes an answer back.")
 
 
-def _review(settings: Settings, n: int, who: str) -> int:
+@app.command("labels")
+def labels_command(
+    output: Annotated[Path, typer.Option(help="CSV to write: left_id, right_id, same (1 or 0).")],
+) -> None:
+    """Write the answers that stand as labels, for the training of the scorer."""
+    found = decisions.labels(get_settings())
+    try:
+        with output.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["left_id", "right_id", "same"])
+            writer.writerows((left, right, int(same)) for left, right, same in found)
+    except OSError as error:
+        raise TerminalError("--output cannot be written", received=f"{output}: {error.strerror}") from None
+    typer.echo(f"{len(found):,} labels: {output}")
+
+
+def _review(settings: Settings, n: int, sample: bool, who: str) -> int:
     """Ask about `n` pairs at most; returns how many were answered."""
-    pairs = decisions.queue(settings, n)
+    pairs = decisions.queue(settings, n, sample)
     if not pairs:
         typer.echo("Nothing waits for a review; the DAG catalogue fills the queue.")
     answered = 0
     for number, pair in enumerate(pairs, 1):
         if answered and decisions.is_answered(settings, pair):
             continue
-        _console().print(_pair_table(pair, f"{number} of {len(pairs)}"))
+        # What the scorer thinks of a random pair is not told: it would colour the answer.
+        told = "drawn at random" if sample else f"{pair.readers:,} readers, probability {pair.probability:.2f}"
+        console().print(_pair_table(pair, f"{number} of {len(pairs)}: {told}"))
         choice = _ask()
         if choice == "quit":
             break
@@ -132,9 +155,8 @@ def _ask() -> Choice:
         typer.echo(f"{typed!r} is none of the choices.")
 
 
-def _pair_table(pair: ReviewPair, caption: str) -> Table:
+def _pair_table(pair: ReviewPair, title: str) -> Table:
     """Both editions side by side; what differs is bold."""
-    title = f"{caption}: {pair.readers:,} readers, probability {pair.probability:.2f}"
     table = Table("", "left", "right", title=title, title_justify="left")
     table.columns[1].overflow = table.columns[2].overflow = "fold"
     table.add_row("edition", Text(pair.left_edition), Text(pair.right_edition))
@@ -168,7 +190,7 @@ def _describe(decision: Decision) -> str:
     return f"{decision.left_editions[0]} and {decision.right_editions[0]}: {decision.kind}"
 
 
-def _name(who: str | None) -> str:
+def name_of(who: str | None) -> str:
     """`who`, or the log-in name.
 
     Raises:
@@ -186,7 +208,7 @@ def _plain(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _console() -> Console:
+def console() -> Console:
     """Standard output; wide enough for the tables where it is no terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=160)

@@ -161,6 +161,8 @@ def complaints(now: Mapping[str, Interval], before: Mapping[str, Interval], limi
     A difference that the present interval could explain is none.
     """
     found = []
+    if "decisions_broken" in now and now["decisions_broken"].value:
+        found.append(f"decisions_broken is {now['decisions_broken'].value:.0f} (allowed: 0)")
     for name in _HIGHER_IS_BETTER:
         if name in now and name in before:
             least = before[name].value - limits.drop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,7 @@ def repairs_command(
     rejected: list[tuple[int, str, str]] = []
     rules: Counter[tuple[str, str]] = Counter()
     rows = read_rows(input, Columns.of_text(columns), separator, encoding, rejected)
+    rows = chain(list(islice(rows, 1)), rows)  # what is wrong with the input is told before a file is made
     try:
         with output.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")

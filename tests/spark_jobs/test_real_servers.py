@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pyspark
 import pytest
 
-from bookworks.adapters import postgres, s3
+from bookworks.adapters import clickhouse, postgres, s3
 from bookworks.contracts.lake import (
     RAW_SCHEMAS,
     clean_pointer_key,
@@ -82,9 +82,10 @@ def put_raw(settings: Settings, make_rows: Callable[..., list[dict[str, Any]]]) 
 
 @pytest.fixture
 def settings(stack: Any, raw_record: Callable[..., list[dict[str, Any]]]) -> Settings:
-    ready: Settings = stack.need("minio", "postgres")
+    ready: Settings = stack.need("clickhouse", "minio", "postgres")
     s3.ensure_buckets(ready)
     postgres.ensure_databases(ready)
+    clickhouse.ensure_tables(ready)
     put_raw(ready, raw_record)
     return ready
 
@@ -95,6 +96,7 @@ def test_the_chain_from_raw_lake_to_warehouse(settings: Settings) -> None:
     assert (cleaned["editions_in"], cleaned["editions_out"], cleaned["editions_rejected_no_title"]) == (4, 3, 1)
     clustered = counts("cluster_works")
     assert (clustered["editions_in"], clustered["works_out"]) == (3, 2)
+    assert counts("evaluate_works")["state"] == "passed"
     deduped = counts("dedupe_interactions")
     assert (deduped["interactions_in"], deduped["with_work"], deduped["orphans"]) == (4, 3, 1)
     for _ in range(2):  # of the versions of a table the current and the previous one stay
