@@ -45,6 +45,20 @@ def generate(
 
 
 @app.command()
+def catalogue(
+    out: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")],
+    works: Annotated[int, typer.Option(help="Works; each has one to six editions.")] = 3_000,
+    seed: Annotated[int, typer.Option(help="The same seed and works give the same bytes.")] = WORLD_SEED,
+) -> None:
+    """Write the editions alone, without readers: records.csv, and truth.csv that says which are one work."""
+    from simulation.generate import Options, write_catalogue
+
+    with Console(stderr=True).status("making a catalogue …"):
+        count = write_catalogue(Options(works=works, seed=seed), out)
+    typer.echo(f"{out}: {count:,} records of {works:,} works")
+
+
+@app.command()
 def play(
     readers: Annotated[int, typer.Option(min=1, help="Readers to play.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the readers' choices.")] = 1,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -90,6 +90,28 @@ def generate(options: Options, out: Path) -> dict[str, int]:
     }
     _write_truth(out / "truth", works, editions, readers, options=options, dirt=dirt)
     return counts
+
+
+RECORD = ("edition_id", "title", "author", "isbn", "publisher", "year", "language", "series", "format")
+
+
+def write_catalogue(options: Options, out: Path) -> int:
+    """Write `RECORD` of each edition to records.csv, and its work to truth.csv; returns how many.
+
+    Raises:
+        SettingError: a value is out of range.
+    """
+    options.check()
+    made, varied = (np.random.default_rng(seed) for seed in np.random.SeedSequence(options.seed).spawn(2))
+    works = make_works(options.works, made)
+    editions = make_editions(works, made)
+    out.mkdir(parents=True, exist_ok=True)
+    count = len(editions.work)
+    records = (edition_record(works, editions, e, varied) for e in range(count))
+    _csv(out / "records.csv", RECORD, ([record[name] for name in RECORD] for record in records))
+    truth = ([editions.edition_ids[e], works.work_id(int(editions.work[e]))] for e in range(count))
+    _csv(out / "truth.csv", ["record_id", "work"], truth)
+    return count
 
 
 AIM_HIGHER = (1.25, 1.6, 2.5)  # what chance and busy readers' limits took away is asked for again
@@ -223,7 +245,7 @@ def _round(*values: float) -> list[float]:
     return [round(float(v), 4) for v in values]
 
 
-def _csv(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
+def _csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bookworks.clock import now
+from bookworks.contracts.lake import works_state_prefix
 from bookworks.errors import ContractError
 from bookworks.settings import Settings
 from spark_jobs.job import Counter, run_job
@@ -24,6 +25,7 @@ from spark_jobs.works.clustering import Clustered, cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.ids import stable_ids
+from spark_jobs.works.state import load, save
 
 
 def identity_rows(editions: DataFrame) -> DataFrame:
@@ -62,7 +64,8 @@ def rebuild(lake: Lake, decided: Constraints, config: MatchConfig | None = None)
     """
     counter = Counter()
     editions = lake.read_clean("editions")
-    clustered = cluster(identity_rows(editions), config or MatchConfig(), decided)
+    config, kept = config or MatchConfig(), f"{lake.root}/{works_state_prefix()}"
+    clustered = cluster(identity_rows(editions), config, decided, load(lake.spark, kept, config))
     assigned, history = _with_ids(lake, clustered)
     works, authors, series = entities.describe(editions, assigned, clustered.parsed)
     lake.replace_clean("work_history", counter.watch(history, history_rows=True))
@@ -73,6 +76,7 @@ def rebuild(lake: Lake, decided: Constraints, config: MatchConfig | None = None)
     lake.replace_clean("edition_works", counter.watch(assigned, edition_works_out=True))
     counts = counter.counts() | _whole(lake, editions)
     check_lossless(counts)
+    save(clustered.state, kept, config)
     return counts | clustered.cut_counts(), clustered
 
 

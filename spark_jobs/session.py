@@ -59,7 +59,7 @@ def start(settings: Settings, app: str) -> SparkSession:
             received=first_line(str(error)),
             todo="check that the master runs, and BOOKWORKS_SPARK_MASTER.",
         ) from error
-    _give_store(spark, settings)
+    give_store(spark, settings)
     return spark
 
 
@@ -101,7 +101,7 @@ def first_line(text: str, limit: int = 300) -> str:
     return (lines[0] if lines else text)[:limit]
 
 
-def _give_store(spark: SparkSession, settings: Settings) -> None:
+def give_store(spark: SparkSession, settings: Settings) -> None:
     """Tell Hadoop's S3A client about the store, inside the running JVM, so that no secret is in its arguments."""
     options = {
         "fs.s3a.endpoint": settings.s3_url,

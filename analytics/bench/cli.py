@@ -1,4 +1,4 @@
-"""`bookworks bench serving|stream|up|demo`."""
+"""`bookworks bench serving|stream|works|up|demo`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from analytics.bench import demo as demo_bench
 from analytics.bench import report, serving, stream
+from analytics.bench import works as works_bench
 from bookworks.settings import PROJECT_ROOT, get_settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine; writes JSON.")
@@ -42,6 +43,18 @@ def stream_command(
     settings = get_settings()
     figures = stream.measure(settings, settings.state_dir / "bench" / "stream", events, rounds)
     report.write(settings, "stream", figures, {"events": events}, out)
+
+
+@app.command("works")
+def works_command(
+    works: Annotated[int, typer.Option(min=20, help="Works of the generated catalogue.")] = 50_000,
+    rounds: Rounds = 3,
+    out: Out = None,
+) -> None:
+    """Clustering of a generated catalogue: records a second, peak memory, and a run after 1 % of it has changed."""
+    settings = get_settings()
+    figures, records = works_bench.measure(settings, settings.state_dir / "bench" / "works", works, rounds)
+    report.write(settings, "works", figures, {"records": records}, out)
 
 
 @app.command("up")

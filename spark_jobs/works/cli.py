@@ -23,10 +23,12 @@ from bookworks.settings import get_settings
 from spark_jobs.job import translated
 from spark_jobs.session import spark_session
 from spark_jobs.works import decisions_cli, matching, measures_cli, repairs_cli
+from spark_jobs.works.aliases import load_aliases
 from spark_jobs.works.clustering import cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
 from spark_jobs.works.files import Catalogue, Columns, read_catalogue
+from spark_jobs.works.state import load, save
 
 app = typer.Typer(no_args_is_help=True, help="Works: which editions are one book.")
 app.add_typer(decisions_cli.app)
@@ -34,6 +36,13 @@ app.add_typer(measures_cli.app)
 app.add_typer(repairs_cli.app)
 MOST_SHOWN = 5  # blocks over their bound
 _COLUMNS = "id=record_id,title=Title,author=Author; also isbn, publisher, year, language, series, format."
+
+
+_Aliases = Annotated[Path | None, typer.Option(help="CSV of authors' further names: alias, name, kind.")]
+
+
+def _config(threshold: float, aliases: Path | None) -> MatchConfig:
+    return MatchConfig(threshold=threshold, aliases=load_aliases(aliases or get_settings().author_aliases))
 
 
 @app.command("cluster")
@@ -46,19 +55,33 @@ def cluster_command(
     threshold: Annotated[
         float, typer.Option(help="Least mean probability of one work.", min=0.05, max=1)
     ] = MatchConfig.threshold,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Folder for what the run found: a later run with it compares only what has changed since."),
+    ] = None,
+    aliases: _Aliases = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print counts and seconds as JSON.")] = False,
 ) -> None:
     """Find the work of each record of a catalogue; needs no server."""
     console = Console(stderr=True)
-    parsed, config = Columns.of_text(columns), MatchConfig(threshold=threshold)
+    parsed, config = Columns.of_text(columns), _config(threshold, aliases)
     _check_output(output, input)
     with TemporaryDirectory() as folder, _spark(console) as spark:
         began = time.monotonic()
         with console.status(f"reading {input.name}"):
             catalogue = read_catalogue(spark, input, parsed, Path(folder), separator, encoding)
         with console.status(f"clustering {catalogue.rows:,} records"):
-            clustered = cluster(once(catalogue.editions), config)
-            works = write(catalogue, clustered.editions, output)
-        _report(console, catalogue, output, works, time.monotonic() - began)
+            kept = keep and keep.absolute().as_uri()
+            before = load(spark, kept, config) if kept else None
+            clustered = cluster(once(catalogue.editions), config, before=before)
+            works = write(catalogue, clustered.editions.localCheckpoint(), output)
+            if kept:
+                save(clustered.state, kept, config)
+        seconds = time.monotonic() - began
+        _report(console, catalogue, output, works, seconds)
+        if as_json:
+            counts = {"records": catalogue.rows, "works": works, "rejected": len(catalogue.rejected)}
+            typer.echo(json.dumps(counts | {"seconds": round(seconds, 3)}))
         for row in clustered.cut.orderBy(F.desc("nodes")).limit(MOST_SHOWN).collect():
             told = f"not all compared: {row['nodes']:,} spellings with the {row['rule']} {row['key']!r}"
             console.print(told, style="yellow", markup=False)
@@ -76,14 +99,12 @@ def write(catalogue: Catalogue, clusters: DataFrame, output: Path) -> int:
     work = F.concat(F.lit("w"), F.substring(F.sha2("cluster", 256), 1, 15))
     placed = catalogue.editions.select("row", "edition_id").join(clusters, "edition_id")
     rows = placed.select("row", "edition_id", work.alias("work_id"), "confidence").orderBy("row")
-    works = set()
     with output.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["record_id", "work_id", "confidence"])
         for row in rows.toLocalIterator():
-            works.add(row["work_id"])
             writer.writerow([row["edition_id"], row["work_id"], row["confidence"]])
-    return len(works)
+    return clusters.where("edition_id = cluster").count()
 
 
 def _report(console: Console, catalogue: Catalogue, output: Path, works: int, seconds: float) -> None:
@@ -128,9 +149,11 @@ def match_command(
     threshold: Annotated[
         float, typer.Option(help="Least mean probability of one work.", min=0.05, max=1)
     ] = MatchConfig.threshold,
+    aliases: _Aliases = None,
 ) -> None:
     """Find the records of two catalogues that are one work; needs no server."""
     console = Console(stderr=True)
+    config = _config(threshold, aliases)
     of_left, of_right = Columns.of_text(columns), Columns.of_text(right_columns or columns)
     _check_output(output, left, right)
     with TemporaryDirectory() as a, TemporaryDirectory() as b, _spark(console) as spark:
@@ -138,7 +161,7 @@ def match_command(
             files = ((left, of_left, a), (right, of_right, b))
             sides = [read_catalogue(spark, path, of, Path(to), separator, encoding) for path, of, to in files]
         with console.status("matching"):
-            pairs = matching.match(*(once(side.editions) for side in sides), MatchConfig(threshold=threshold))
+            pairs = matching.match(*(once(side.editions) for side in sides), config)
             count = _write_pairs(pairs, output)
     console.print(f"{count:,} pairs: {output}")
     for side, name in zip(sides, ("left", "right"), strict=True):

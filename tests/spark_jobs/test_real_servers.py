@@ -1,4 +1,4 @@
-"""The jobs as a DAG calls them: on MinIO and Postgres, and on a standalone master with two workers."""
+"""The jobs on MinIO and Postgres; as a DAG calls them, and on a standalone master with two workers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyspark
 import pytest
+from pyspark.sql import SparkSession
 
 from bookworks.adapters import clickhouse, postgres, s3
 from bookworks.contracts.lake import (
@@ -27,6 +28,9 @@ from bookworks.contracts.lake import (
     raw_prefix,
 )
 from bookworks.settings import Settings
+from spark_jobs import clean_catalogue, cluster_works, dedupe_interactions, evaluate_works, lake_to_warehouse
+from spark_jobs.lake import Lake
+from spark_jobs.session import give_store
 
 SPARK_HOME = Path(pyspark.__file__).parent
 # What Spark's shell scripts would set: with these a worker finds the classes of its executors.
@@ -91,27 +95,29 @@ def settings(stack: Any, raw_record: Callable[..., list[dict[str, Any]]]) -> Set
 
 
 @pytest.mark.integration
-def test_the_chain_from_raw_lake_to_warehouse(settings: Settings) -> None:
-    cleaned = counts("clean_catalogue")
+def test_the_chain_from_raw_lake_to_warehouse(settings: Settings, spark: SparkSession) -> None:
+    give_store(spark, settings)
+    lake = Lake.of(spark, settings)
+    cleaned = clean_catalogue.run(lake, settings)
     assert (cleaned["editions_in"], cleaned["editions_out"], cleaned["editions_rejected_no_title"]) == (4, 3, 1)
-    clustered = counts("cluster_works")
+    clustered = cluster_works.run(lake, settings)
     assert (clustered["editions_in"], clustered["works_out"]) == (3, 2)
-    assert counts("evaluate_works")["state"] == "passed"
-    deduped = counts("dedupe_interactions")
+    assert evaluate_works.run(lake, settings)["state"] == "passed"
+    deduped = dedupe_interactions.run(lake, settings)
     assert (deduped["interactions_in"], deduped["with_work"], deduped["orphans"]) == (4, 3, 1)
-    for _ in range(2):  # of the versions of a table the current and the previous one stay
-        assert counts("clean_catalogue")["editions_out"] == 3
+    assert clean_catalogue.run(lake, settings)["editions_out"] == 3
     keys = s3.list_keys(settings, settings.lake_bucket, clean_prefix("editions"))
-    assert len({key.split("/")[2] for key in keys}) == 3
+    assert len({key.split("/")[2] for key in keys}) == 3  # the pointer, the current version, the previous one
     assert stored(settings, "editions") == 3
     with postgres.connect(settings, settings.warehouse_db, autocommit=True) as db:
         for _ in range(2):  # a repeat replaces, and a view on a raw table survives it
-            loaded = counts("lake_to_warehouse")
+            loaded = lake_to_warehouse.run(lake, settings)
             db.execute("create or replace view raw.seen as select distinct user_id from raw.interactions")
         assert loaded["interactions_rows"] == 4
         assert db.execute("select count(*), count(distinct loaded_at) from raw.editions").fetchone() == (3, 1)
         assert db.execute("select title from raw.editions where edition_id = 'e3'").fetchone() == ("Die Grastänzer",)
         assert db.execute("select subjects from raw.works where editions = 2").fetchone() == (["sf"],)
+        assert loaded["work_history_rows"] == clustered["history_rows"]
         assert db.execute("select user_id from raw.seen").fetchall() == [("u1",)]
         db.execute("drop view raw.seen")
 

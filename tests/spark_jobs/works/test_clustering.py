@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import random
 import time
 from collections import defaultdict
 
 import pytest
+from pyspark.sql import functions as F
 from typer.testing import CliRunner
 
 from bookworks.errors import ContractError, SettingError, TerminalError
@@ -20,6 +22,7 @@ from spark_jobs.works.evaluation import evaluate, read_works
 from spark_jobs.works.files import Columns, read_catalogue
 from spark_jobs.works.matching import match
 from spark_jobs.works.records import FIELDS
+from spark_jobs.works.state import load, save
 
 CONFIG = MatchConfig()
 SAME = [
@@ -116,6 +119,37 @@ def test_a_block_over_its_bound_is_named_and_loses_nothing(editions):
     assert [tuple(row) for row in found.cut.collect()] == [("title", "holy bible", 5)]
     assert found.cut_counts() == {"blocks_cut": 1, "nodes_in_cut_blocks": 5}
     assert len(groups(found.editions)) == 5
+
+
+def test_a_run_that_starts_from_an_earlier_one_finds_the_same_works(spark, editions, tmp_path):
+    """Rows come, go and change; blocks pass their bound both ways; a source turns its names round; a person decides."""
+    small, folder = MatchConfig(block_size=6, key_block_size=3), f"file://{tmp_path}/kept"
+    rows = [(title, "Anna Author") for pair in SAME for title in pair] + [("Dune", f"Frank Herbert{n}") for n in "abc"]
+    rows += [(f"Tale of {w}", "Bo Few") for w in ("stone", "fire", "fires")] + [("Emma", "Jane Austen"), ("Emma", None)]
+    base = editions(*rows).withColumn("source", F.lit("x"))
+    turned = editions(("Stories", "Far, Liv"), ("Stories (Vol. 2)", "Liv Far")).withColumn("source", F.lit("y"))
+    turned = turned.withColumn("edition_id", F.concat(F.lit("y"), "edition_id"))
+    first = cluster(base.unionByName(turned), small)
+    save(first.state, folder, small)
+
+    came = editions(
+        *[(f"Tale of {w}", "Bo Few") for w in ("ice", "iron", "wood", "stones", "fire: a novel")],
+        ("Dune", "Frank Herbertd"), ("Emma", "Jane Austen"), ("Stories, Volume 2", "Far, Liv"), ("Tales", "Far, Liv"),
+    ).withColumns({"edition_id": F.concat(F.lit("n"), "edition_id"), "source": F.lit("y")})  # fmt: skip
+    gone = F.col("edition_id").isin("e00", "e05", "e13", "e18")
+    title = F.when(F.col("edition_id") == "e02", "Silmarillion").otherwise(F.col("title"))
+    then = base.where(~gone).withColumn("title", title).unionByName(turned).unionByName(came)
+    decided = Constraints(together=[("e01", "e09")], apart=[(("e06",), ("e07",))])
+    before = load(spark, folder, small)
+    found = cluster(then, small, decided, before)
+    assert sorted(found.editions.collect()) == sorted(cluster(then, small, decided).editions.collect())
+    assert load(spark, folder, MatchConfig(block_size=7)) is None
+
+    # What has not changed is taken as it was left, even where that was wrong.
+    wrong = before.linked.withColumn("sure", F.lit(0.125))
+    again = cluster(base.unionByName(turned), small, before=dataclasses.replace(before, linked=wrong))
+    assert {row.confidence for row in again.editions.collect()} >= {0.125}
+    assert groups(again.editions) == groups(first.editions)
 
 
 def test_a_missing_column_is_named(editions):
