@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import getpass
 import json
 import sys
@@ -20,6 +19,7 @@ from bookworks.errors import TerminalError
 from bookworks.settings import Settings, get_settings
 from spark_jobs.works import decisions
 from spark_jobs.works.decisions import Decision, ReviewPair
+from spark_jobs.works.labels import write_labels, write_records
 
 SHOWN = ("title", "author", "series", "year", "publisher", "language", "isbn13", "format")
 EFFECT = "takes effect with the next run of the DAG catalogue"
@@ -108,16 +108,14 @@ def review(
 @app.command("labels")
 def labels_command(
     output: Annotated[Path, typer.Option(help="CSV to write: left_id, right_id, same (1 or 0).")],
+    records: Annotated[Path | None, typer.Option(help="CSV to write: the editions that the labels are of.")] = None,
 ) -> None:
     """Write the answers that stand as labels, for the training of the scorer."""
-    found = decisions.labels(get_settings())
-    try:
-        with output.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["left_id", "right_id", "same"])
-            writer.writerows((left, right, int(same)) for left, right, same in found)
-    except OSError as error:
-        raise TerminalError("--output cannot be written", received=f"{output}: {error.strerror}") from None
+    settings = get_settings()
+    found = decisions.labels(settings)
+    write_labels(found, output)
+    if records:
+        write_records(settings, records)
     typer.echo(f"{len(found):,} labels: {output}")
 
 

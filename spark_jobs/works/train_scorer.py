@@ -1,6 +1,8 @@
 """Train the pair scorer: `python -m spark_jobs.works.train_scorer --records R.csv --truth T.csv --columns id=…`.
 
-In: a catalogue whose works are known. Out: `scorer/model.txt`, `rarity.npy`, `report.json` beside this file.
+In: a catalogue whose works are known; what persons answered in the review, with the catalogue that they were asked
+about (`--labels L.csv --label-records E.csv`, both from `bookworks works labels`). Out: `scorer/model.txt`,
+`rarity.npy`, `report.json` beside this file.
 
 One catalogue teaches its own habits only (many editions a work, a language column, whole names). So the scorer learns
 from several worlds made of it: as it is; with one or two editions a work, as most catalogues have; without the columns
@@ -26,6 +28,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bookworks.cli.entry import run
+from bookworks.errors import ContractError, SettingError
 from bookworks.metrics.clustering import agreement
 from bookworks.settings import get_settings
 from spark_jobs.lake import spark_schema
@@ -36,10 +39,11 @@ from spark_jobs.works.comparing import block_members, block_rows, in_portions
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.files import Columns, read_catalogue
+from spark_jobs.works.labels import Label, read_labels
 from spark_jobs.works.linking import link
 from spark_jobs.works.nodes import gather, members_of, parse
 from spark_jobs.works.pairs import Floats, Nodes, features, rarity_table
-from spark_jobs.works.records import PARSED
+from spark_jobs.works.records import FIELDS, PARSED
 
 FOLDS = 3
 PARAMS = {
@@ -53,6 +57,8 @@ RISING = (
     "volume", "kind", "given", "subtitle_ratio", "main_shared_of_longer",
 )  # fmt: skip
 MOST_WEIGHT = 20.0  # of a pair of nodes with many records
+ANSWER = 20.0  # pairs of the catalogue that one answer is worth; all answers together at most one world
+LABEL_COLUMNS = "id=edition_id," + ",".join(f"{name}={name}" for name in FIELDS if name != "edition_id")
 _CONTEXT = ("language", "format_", "series", "publisher", "year")
 
 Ints = npt.NDArray[np.int64]
@@ -174,6 +180,39 @@ def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Fl
                     np.stack(fold), members, nodes)  # fmt: skip
 
 
+def answers(parsed: DataFrame, labels: list[Label], table: Floats, worlds: list[Examples]) -> Examples:
+    """Features of the pairs that persons answered, in the catalogue that they were asked about.
+
+    Editions that are not in it, and pairs of one spelling (which are one without a scorer), are left out; of several
+    answers to one pair of spellings the last holds.
+
+    Raises:
+        ContractError: no answer is left.
+    """
+    spark = parsed.sparkSession
+    editions, nodes = gather(parsed, Constraints([], []))
+    asked = spark.createDataFrame([(edition,) for edition in sorted({e for one in labels for e in one[:2]})],
+                                  "edition_id string")  # fmt: skip
+    members = members_of(editions, nodes).join(F.broadcast(asked), "edition_id")
+    node_of = {row["edition_id"]: row["node"] for row in members.select("edition_id", "node").collect()}  # asked about
+    said = {tuple(sorted((node_of[left], node_of[right]))): same for left, right, same in labels
+            if left in node_of and right in node_of and node_of[left] != node_of[right]}  # fmt: skip
+    if not said:
+        raise ContractError("No label is of use", received=f"{len(labels)} labels, {len(node_of)} of their records",
+                            allowed="records of both sides, of different spelling",
+                            todo="check --label-records and --label-columns.")  # fmt: skip
+    known = spark.createDataFrame([(node,) for node in sorted({n for pair in said for n in pair})], "node string")
+    columns = nodes.join(F.broadcast(known), "node").toArrow().to_pydict()
+    at = {node: k for k, node in enumerate(columns["node"])}
+    a, b = (np.array([at[pair[side]] for pair in said]) for side in (0, 1))
+    names, values = features(Nodes(columns, table), a, b)
+    fold = np.array([zlib.crc32(surname.encode()) % FOLDS for surname in columns["surname"]])
+    typical = float(np.mean([1 / len(one.same) for one in worlds]))
+    weight = np.full(len(said), min(ANSWER * typical, 1 / len(said)), np.float32)
+    ids, same = np.array(columns["node"], object), np.array(list(said.values()), bool)
+    return Examples(names, ids[a], ids[b], values, same, weight, np.stack([fold[a], fold[b]]), members, nodes)
+
+
 def _no_rows() -> dict[str, list[Any]]:
     from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS
 
@@ -203,8 +242,22 @@ def measured(one: Examples, p: Floats, truth: DataFrame, config: MatchConfig) ->
     return agreement(placed["cluster"].to_pylist(), placed["work"].to_pylist())
 
 
-def train(spark: SparkSession, records: DataFrame, truth: DataFrame, config: MatchConfig) -> dict[str, Any]:
-    """Train, measure by cross-validation, keep the model; returns the report."""
+def train(
+    spark: SparkSession,
+    records: DataFrame,
+    truth: DataFrame,
+    config: MatchConfig,
+    labels: tuple[DataFrame, list[Label]] | None = None,
+) -> dict[str, Any]:
+    """Train, measure by cross-validation, keep the model; returns the report.
+
+    Args:
+        spark: session.
+        records: the labelled catalogue.
+        truth: `edition_id`, `work`.
+        config: bounds.
+        labels: another catalogue, and answers about it.
+    """
     parsed = parse(records, config).localCheckpoint()
     titles = parsed.select(F.concat_ws(" ", "main", "subtitle").alias("t"), "surname").distinct().toArrow()["t"]
     table = rarity_table(titles.to_pylist())
@@ -215,30 +268,49 @@ def train(spark: SparkSession, records: DataFrame, truth: DataFrame, config: Mat
     )
     truth = truth.join(folded, "work").localCheckpoint()
     worlds = [examples(changed(parsed, truth, world), truth, config, table) for world in WORLDS]
-    predicted = [np.zeros(len(one.same), np.float32) for one in worlds]
+    answered = [answers(parse(labels[0], config), labels[1], table, worlds)] if labels else []
+    predicted = [np.zeros(len(one.same), np.float32) for one in worlds + answered]
     for fold in range(FOLDS):
-        model = fit(worlds, fold)
-        for one, p in zip(worlds, predicted, strict=True):
+        model = fit(worlds + answered, fold)
+        for one, p in zip(worlds + answered, predicted, strict=True):
             mine = one.fold[0] == fold
             p[mine] = model.predict(one.values[mine])
-    report = {w.name: measured(one, p, truth, config) for w, one, p in zip(WORLDS, worlds, predicted, strict=True)}
+    report = {w.name: measured(one, p, truth, config) for w, one, p in zip(WORLDS, worlds, predicted, strict=False)}
     scorer.FOLDER.mkdir(exist_ok=True)
     np.save(scorer.RARITY, table.astype(np.float16))
-    fit(worlds, None).save_model(str(scorer.MODEL))
-    return {"folds": FOLDS, "split": "by author of the work", "threshold": config.threshold, "worlds": report}
+    fit(worlds + answered, None).save_model(str(scorer.MODEL))
+    told = {"folds": FOLDS, "split": "by author of the work", "threshold": config.threshold, "worlds": report}
+    if answered:
+        told["labels"] = agreed(answered[0], predicted[-1], config)
+    return told
+
+
+def agreed(one: Examples, p: Floats, config: MatchConfig) -> dict[str, float]:
+    """How many answers were learned from, and the share of them that the model says too which has not seen them."""
+    return {"answers": len(one.same), "agreed": float(np.mean((p >= config.threshold) == one.same))}
 
 
 def main(
     records: Annotated[Path, typer.Option(help="CSV of editions.")],
     truth: Annotated[Path, typer.Option(help="CSV with the columns record_id, work.")],
     columns: Annotated[str, typer.Option(help="id=…,title=…,author=…,…")],
+    labels: Annotated[Path | None, typer.Option(help="CSV of answers, from `bookworks works labels`.")] = None,
+    label_records: Annotated[Path | None, typer.Option(help="CSV of the editions that they are of.")] = None,
+    label_columns: Annotated[str, typer.Option(help="As --columns, of --label-records.")] = LABEL_COLUMNS,
 ) -> None:
     """Train the scorer and print its report."""
-    config = MatchConfig()
-    with TemporaryDirectory() as folder, spark_session(get_settings(), "train_scorer") as spark:
+    if (labels is None) != (label_records is None):
+        raise SettingError("--labels needs --label-records", todo="write both by `bookworks works labels`.")
+    said, config = read_labels(labels) if labels else [], MatchConfig()
+    session = spark_session(get_settings(), "train_scorer")
+    with TemporaryDirectory() as folder, TemporaryDirectory() as other_folder, session as spark:
         catalogue = read_catalogue(spark, records, Columns.of_text(columns), Path(folder))
         known = spark.read.csv(str(truth), header=True).toDF("edition_id", "work")
-        report = train(spark, catalogue.editions, known, config)
+        asked = None
+        if label_records:
+            beside = read_catalogue(spark, label_records, Columns.of_text(label_columns), Path(other_folder))
+            asked = beside.editions, said
+        report = train(spark, catalogue.editions, known, config, asked)
     (scorer.FOLDER / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     typer.echo(json.dumps(report, indent=2))
 

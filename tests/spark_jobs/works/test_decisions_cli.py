@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +17,12 @@ from psycopg import sql
 from typer.testing import CliRunner, Result
 
 from bookworks.adapters import postgres
+from bookworks.clock import now
 from bookworks.contracts.lake import CLEAN_SCHEMAS
 from bookworks.errors import TerminalError
 from bookworks.settings import Settings, get_settings
 from spark_jobs.lake_to_warehouse import columns_ddl
-from spark_jobs.works import decisions
+from spark_jobs.works import decisions, sampling
 from spark_jobs.works.decisions import ReviewPair
 from spark_jobs.works.decisions_cli import app
 
@@ -183,3 +185,34 @@ def test_the_end_of_the_input_ends_a_review(warehouse: Settings) -> None:
     assert code == 0
     assert stored(warehouse) == [("same", ("a",), ("c",))]
     assert f"1 answered; {NEXT}" in shown
+
+
+def test_labels_are_written_with_the_records_they_are_of(warehouse: Settings, tmp_path: Path) -> None:
+    with postgres.connect(warehouse, warehouse.warehouse_db, autocommit=True) as db:
+        db.execute(sql.SQL("create table raw.editions ({})").format(columns_ddl(CLEAN_SCHEMAS["editions"])))
+        db.execute(
+            "insert into raw.editions (edition_id, source, title, year, loaded_at)"
+            " values ('c', 's', 'Emma, a novel', null, now()), ('a', 's', 'Dune', 1965, now())"
+        )
+    decisions.answer(warehouse, "c", "a", same=False, who="ada")
+    labels, records = tmp_path / "labels.csv", tmp_path / "records.csv"
+    told = call("labels", "--output", str(labels), "--records", str(records))
+    assert told.output.startswith("1 labels")
+    assert labels.read_text() == "left_id,right_id,same\na,c,0\n"
+    assert records.read_text() == (
+        "edition_id,title,author,isbn,publisher,year,language,series,format\n"
+        'a,Dune,,,,1965,,,\nc,"Emma, a novel",,,,,,,\n'
+    )
+    assert "cannot be written" in str(call("labels", "--output", str(tmp_path / "no" / "where.csv")).exception)
+
+
+def test_a_sample_is_asked_at_random_without_what_the_scorer_thinks(warehouse: Settings) -> None:
+    pair = ReviewPair("x", "y", 0.93, 0, {"title": "One"}, {"title": "Two"}, joined=True)
+    sampling.put(warehouse, now(), [sampling.Drawn(pair, "joined 3", 1.0, 8.0)])
+    assert [one["left_edition"] for one in json.loads(call("review", "--json").output)] == ["a", "b", "a"]
+    assert [one["left_edition"] for one in json.loads(call("review", "--json", "--sample").output)] == ["x"]
+    code, shown = at_terminal("s\n", "review", "--sample", "--who", "ada")
+    assert code == 0, shown
+    assert "drawn at random" in shown
+    assert "0.93" not in shown
+    assert stored(warehouse) == [("same", ("x",), ("y",))]
