@@ -12,6 +12,7 @@ from bookworks.isbn import isbns_in
 from spark_jobs.text_repair import repair
 from spark_jobs.works.languages import guess_language
 from spark_jobs.works.persons import TRANSLATOR, WRITER, Aliases, Person, names_are_inverted, parse_persons
+from spark_jobs.works.publishers import publisher
 from spark_jobs.works.titles import parse_series, parse_title, series_as_written
 from spark_jobs.works.words import fold, words
 
@@ -67,7 +68,7 @@ def parse_record(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[
         "series_number": series_number or title.series_number,
         "kind": title.kind, "surname": first.surname, "given": first.given,
         "others": " ".join(sorted({person.surname for person in persons[1:]})),
-        "publisher": words(fold(text["publisher"])), "year": year[1] if year else "",
+        "publisher": publisher(text["publisher"]), "year": year[1] if year else "",
         "language": words(fold(text["language"])), "guess": guess_language(text["title"]),
         "isbns": isbns(_string(row.get("isbn"))),
         "author": first.name, "written": first.written,
