@@ -1,9 +1,9 @@
 """Clean lake tables to Postgres, schema raw: `python -m spark_jobs.lake_to_warehouse`.
 
-In: clean/*. Out: raw.editions, raw.edition_works, raw.works, raw.interactions, raw.readers, each
-with `loaded_at`.
+In: clean/*. Out: raw.editions, raw.edition_works, raw.works, raw.authors, raw.series, raw.work_history,
+raw.interactions, raw.readers, each with `loaded_at`.
 
-Spark writes over JDBC into tables beside them; then one transaction empties and fills all five,
+Spark writes over JDBC into tables beside them; then one transaction empties and fills them all,
 so a reader sees the old state or the new one, of every table, and views that depend on them stay.
 """
 
@@ -48,15 +48,12 @@ def with_loaded_at(frame: DataFrame, loaded_at: datetime) -> DataFrame:
 
 def columns_ddl(schema: pa.Schema) -> sql.Composed:
     """The column definitions of a raw table."""
-    columns = [
-        sql.SQL("{} {}{}").format(
-            sql.Identifier(field.name),
-            sql.SQL(POSTGRES_TYPES[field.type]),
-            sql.SQL("" if field.nullable else " not null"),
-        )
-        for field in schema
-    ]
+    columns = [sql.SQL("{}{}").format(_column(one), sql.SQL("" if one.nullable else " not null")) for one in schema]
     return sql.SQL(", ").join([*columns, sql.SQL("loaded_at timestamptz not null")])
+
+
+def _column(field: pa.Field) -> sql.Composed:
+    return sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(POSTGRES_TYPES[field.type]))
 
 
 @contextmanager
@@ -74,12 +71,14 @@ def load_lock(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
 
 
 def prepare(db: psycopg.Connection[Any]) -> None:
-    """Make the schemas, the raw tables where they are missing, and an empty table beside each."""
+    """Make the schemas, the raw tables and columns where they are missing, and an empty table beside each."""
     for schema in SCHEMAS:
         db.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
     for table in RAW_TABLES:
         ddl = columns_ddl(CLEAN_SCHEMAS[table])
         db.execute(sql.SQL("create table if not exists {} ({})").format(sql.Identifier(RAW, table), ddl))
+        added = [sql.SQL("add column if not exists {}").format(_column(field)) for field in CLEAN_SCHEMAS[table]]
+        db.execute(sql.SQL("alter table {} {}").format(sql.Identifier(RAW, table), sql.SQL(", ").join(added)))
         db.execute(sql.SQL("drop table if exists {}").format(_incoming(table)))
         db.execute(sql.SQL("create unlogged table {} ({})").format(_incoming(table), ddl))
 

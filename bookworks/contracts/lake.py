@@ -39,6 +39,11 @@ def clean_version_prefix(table: str, version: str) -> str:
     return f"{clean_prefix(table)}version={version}/"
 
 
+def works_state_prefix() -> str:
+    """Key prefix, without a slash at the end, of what one clustering of works leaves for the next: a cache."""
+    return "state/works"
+
+
 def snapshot_prefix(snapshot_id: str) -> str:
     """Key prefix of one training snapshot."""
     return f"snapshots/{snapshot_id}/"
@@ -135,9 +140,14 @@ CLEAN_SCHEMAS: dict[str, pa.Schema] = {
     ]),
     "works": pa.schema([
         pa.field("work_id", pa.string(), nullable=False), pa.field("title", pa.string(), nullable=False),
+        pa.field("original_title", pa.string()),
         pa.field("author", pa.string()), pa.field("author_id", pa.string()),
-        pa.field("series", pa.string()), pa.field("publisher", pa.string()), pa.field("year", pa.int32()),
-        pa.field("language", pa.string()), pa.field("subjects", pa.list_(pa.string())),
+        pa.field("series", pa.string()), pa.field("series_id", pa.string()),
+        pa.field("series_number", pa.float64()),  # place in the series
+        pa.field("publisher", pa.string()), pa.field("year", pa.int32()),  # of the first edition
+        pa.field("language", pa.string()), pa.field("languages", pa.list_(pa.string())),  # most frequent; all
+        pa.field("formats", pa.string()),  # editions by format, JSON: {"paperback": 2, "unknown": 1}
+        pa.field("subjects", pa.list_(pa.string())),
         pa.field("image_url", pa.string()), pa.field("editions", pa.int32(), nullable=False),
     ]),
     "authors": pa.schema([

@@ -138,7 +138,7 @@ def parse_series(text: str | None) -> tuple[str, str]:
 
 
 def series_as_written(series: str, *texts: str) -> str:
-    """A folded name of a series as the first text that holds it writes it last, with its article; else in title case."""
+    """A folded name of a series as it stands last in the first text that holds it; in title case where none does."""
     for text in texts:
         tokens = text.split()
         folded = [words(fold(token)).split() for token in tokens]

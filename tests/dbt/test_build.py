@@ -36,9 +36,26 @@ def event(n: int, user: str, work: str | None, kind: str, when: datetime | None,
 
 
 WORKS = [
-    {"work_id": f"w{n}", "title": f"Title {n}", "author": f"A{n % 2}", "author_id": f"a{n % 2}",
-     "year": 1990 + n, "subjects": ["all", f"s{n}"], "editions": 1} for n in range(4)
+    {
+        "work_id": f"w{n}",
+        "title": f"Title {n}",
+        "author": f"A{n % 2}",
+        "author_id": f"a{n % 2}",
+        "series": "S",
+        "series_id": "s",
+        "series_number": 4.0 - n,
+        "formats": '{"paperback": 1}',
+        "languages": ["en"],
+        "year": 1990 + n,
+        "subjects": ["all", f"s{n}"],
+        "editions": 1,
+    }
+    for n in range(4)
 ]  # fmt: skip
+AUTHORS = [
+    {"author_id": f"a{n}", "name": f"A{n}", "aliases": [f"Alias {n}"], "works": 2, "editions": 2} for n in range(2)
+]
+SERIES = [{"series_id": "s", "name": "S", "author_id": "a0", "works": 4, "work_ids": ["w3", "w2", "w1", "w0"]}]
 READERS = [{"user_id": f"r{n}", "country": "DE", "age": 20 + n, "source": "test"} for n in range(3)]
 EVENTS = [
     event(1, "r0", "w0", "rating", at(1), 8),
@@ -91,6 +108,8 @@ def load(db: Db, events: list[Row], works: list[Row] = WORKS, history: list[Row]
     ]
     tables = {
         "works": works,
+        "authors": AUTHORS,
+        "series": SERIES,
         "work_history": history,
         "readers": READERS,
         "interactions": events,
@@ -104,6 +123,8 @@ def load(db: Db, events: list[Row], works: list[Row] = WORKS, history: list[Row]
             columns = [(f.name, TYPES.get(str(f.type), "text[]")) for f in CLEAN_SCHEMAS[table]]
             ddl = ", ".join(f"{name} {kind}" for name, kind in [*columns, ("loaded_at", "timestamptz")])
             db.execute(f"create table if not exists raw.{table} ({ddl})")
+            for name, kind in columns:  # of a stack that an older version filled
+                db.execute(f"alter table raw.{table} add column if not exists {name} {kind}")
             db.execute(f"truncate raw.{table}")
             for row in rows:
                 filled = row | {"loaded_at": datetime.now(UTC)}
@@ -174,7 +195,13 @@ def check_marts(db: Db) -> None:
     assert rows(db, "select user_id, work_ids, has_time from marts.reader_sequences order by 1") == [
         ("r0", ["w0", "w1"], True), ("r1", ["w0", "w1"], True),
     ]  # fmt: skip
-    assert rows(db, "select author_id, works, readers from marts.authors order by 1") == [("a0", 2, 2), ("a1", 2, 2)]
+    assert rows(db, "select author_id, name, aliases, works, readers from marts.authors order by 1") == [
+        ("a0", "A0", ["Alias 0"], 2, 2), ("a1", "A1", ["Alias 1"], 2, 2),
+    ]  # fmt: skip
+    series = "select name, author_id, works, work_ids[1], readers, popularity_all from marts.series"
+    assert rows(db, series) == [("S", "a0", 4, "w3", 2, 4)]
+    entity = "select series_id, series_number, languages, formats -> 'paperback' from marts.works where work_id = 'w1'"
+    assert rows(db, entity) == [("s", 3, ["en"], 1)]
     assert dict(rows(db, "select work_id, current_work_id from marts.work_ids")) == LEADS
     assert len(LEADS) > 10, "a history that proves little"
     merges = "select count(*), count(*) filter (where kind = 'merge') from marts.work_history"
