@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,72 +12,72 @@ import pyarrow.parquet as pq
 
 from bookworks.contracts.bundle import EDITIONS, WORKS
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Rows = list[Row]
 
-# "Discworld, #4", "Discworld 4", "The Wheel of Time, Book 3", "Foundation (2)"
-_VOLUME = re.compile(
-    r"^(?P<name>.*?\S)[\s,;:(\[]+(?:#|no\.?|vol\.?|volume|book|bk\.?|part)?\s*#?(?P<volume>\d{1,3}(?:\.\d)?)[)\]]?$",
-    re.IGNORECASE,
-)
-
+_text, _texts = pa.string(), pa.list_(pa.string())
 SCHEMAS: dict[str, pa.Schema] = {
-    "authors": pa.schema([("author_id", pa.string()), ("name", pa.string())]),
+    "authors": pa.schema([("author_id", _text), ("name", _text), ("aliases", _texts)]),
     "works": pa.schema(
         [
-            ("work_id", pa.string()),
-            ("title", pa.string()),
+            ("work_id", _text),
+            ("title", _text),
+            ("original_title", _text),
             ("year", pa.int32()),
-            ("language", pa.string()),
-            ("publisher", pa.string()),
-            ("subjects", pa.list_(pa.string())),
+            ("language", _text),
+            ("publisher", _text),
+            ("subjects", _texts),
         ]
     ),
-    "series": pa.schema([("series_id", pa.string()), ("name", pa.string())]),
-    "editions": pa.schema([("edition_id", pa.string()), ("isbn13", pa.string())]),
-    "wrote": pa.schema([("author_id", pa.string()), ("work_id", pa.string())]),
-    "in_series": pa.schema([("work_id", pa.string()), ("series_id", pa.string()), ("volume", pa.float32())]),
-    "edition_of": pa.schema([("edition_id", pa.string()), ("work_id", pa.string())]),
+    "series": pa.schema([("series_id", _text), ("name", _text)]),
+    "editions": pa.schema([("edition_id", _text), ("isbn13", _text)]),
+    "wrote": pa.schema([("author_id", _text), ("work_id", _text)]),
+    "in_series": pa.schema([("work_id", _text), ("series_id", _text), ("number", pa.float64())]),
+    "next_in_series": pa.schema([("work_id", _text), ("next_work_id", _text)]),
+    "edition_of": pa.schema([("edition_id", _text), ("work_id", _text)]),
 }
 
 
-def split_volume(series: str) -> tuple[str, float | None]:
-    """A series' name and the volume in it, where it is written behind the name."""
-    text = " ".join(series.split())
-    match = _VOLUME.match(text)
-    return (match["name"].rstrip(" ,;:("), float(match["volume"])) if match else (text, None)
-
-
-def _key(name: str) -> str:
-    return " ".join(name.lower().split())
-
-
 def build(works: pa.Table, editions: pa.Table) -> dict[str, Rows]:
-    """Rows of each node and relation, by the names of `SCHEMAS`.
+    """Rows of each node and relation, by the names of `SCHEMAS`; a work without author or series has no such relation.
 
-    A work without author or series has no such relation; an author without an id is known by the name.
+    Args:
+        works: of the bundle; one of an older version, without `series_id`, has no series.
+        editions: of the bundle.
     """
     tables: dict[str, Rows] = {name: [] for name in SCHEMAS}
-    authors: dict[str, str] = {}
-    series: dict[str, str] = {}
+    authors: dict[str, Row] = {}
+    series: dict[str, Row] = {}
+    volumes: dict[str, Rows] = defaultdict(list)
     for work in works.to_pylist():
+        work_id, author_id, series_id = work["work_id"], work.get("author_id"), work.get("series_id")
         tables["works"].append({name: work.get(name) for name in SCHEMAS["works"].names})
-        if author_id := work.get("author_id") or _named(work.get("author")):
-            authors.setdefault(author_id, work.get("author") or author_id)
-            tables["wrote"].append({"author_id": author_id, "work_id": work["work_id"]})
-        if work.get("series"):
-            name, volume = split_volume(work["series"])
-            series.setdefault(_key(name), name)
-            tables["in_series"].append({"work_id": work["work_id"], "series_id": _key(name), "volume": volume})
+        if author_id:
+            name = work.get("author_name") or work.get("author") or author_id
+            authors.setdefault(author_id, {"author_id": author_id, "name": name, "aliases": work.get("author_aliases")})
+            tables["wrote"].append({"author_id": author_id, "work_id": work_id})
+        if series_id:
+            series.setdefault(series_id, {"series_id": series_id, "name": work["series"]})
+            tables["in_series"].append({"work_id": work_id, "series_id": series_id, "number": work["series_number"]})
+            volumes[series_id].append(work)
     for edition in editions.to_pylist():
         tables["editions"].append({name: edition.get(name) for name in ("edition_id", "isbn13")})
         tables["edition_of"].append({name: edition[name] for name in ("edition_id", "work_id")})
-    tables["authors"] = [{"author_id": key, "name": name} for key, name in authors.items()]
-    tables["series"] = [{"series_id": key, "name": name} for key, name in series.items()]
+    tables["authors"], tables["series"] = list(authors.values()), list(series.values())
+    tables["next_in_series"] = [pair for one in volumes.values() for pair in next_in_series(one)]
     return tables
 
 
-def _named(author: str | None) -> str | None:
-    return f"name:{_key(author)}" if author and author.strip() else None
+def next_in_series(works: Rows) -> Rows:
+    """What to read after each numbered work of one series: of those with the next number the earliest."""
+    numbered = [work for work in works if work["series_number"] is not None]
+    numbered.sort(key=lambda work: (work["series_number"], work.get("year") or 9999, work["work_id"]))
+    steps = [list(same) for _, same in groupby(numbered, key=lambda work: work["series_number"])]
+    return [
+        {"work_id": work["work_id"], "next_work_id": after[0]["work_id"]}
+        for step, after in pairwise(steps)
+        for work in step
+    ]
 
 
 def read(bundle: Path) -> dict[str, Rows]:

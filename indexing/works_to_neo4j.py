@@ -24,13 +24,14 @@ BATCH = 2000
 MARK = "manifest.json"
 
 _KEYS = {"Author": "author_id", "Work": "work_id", "Series": "series_id", "Edition": "edition_id"}
-_RELATIONS = ("WROTE", "IN_SERIES", "EDITION_OF")
+_RELATIONS = ("WROTE", "IN_SERIES", "NEXT_IN_SERIES", "EDITION_OF")
 # Nodes before the relations between them. Each takes `$rows` and `$version`.
 _WRITES = {
     "authors": "UNWIND $rows AS row MERGE (n:Author {author_id: row.author_id})"
-    " SET n.name = row.name, n.version = $version",
-    "works": "UNWIND $rows AS row MERGE (n:Work {work_id: row.work_id}) SET n.title = row.title, n.year = row.year,"
-    " n.language = row.language, n.publisher = row.publisher, n.subjects = row.subjects, n.version = $version",
+    " SET n.name = row.name, n.aliases = row.aliases, n.version = $version",
+    "works": "UNWIND $rows AS row MERGE (n:Work {work_id: row.work_id}) SET n.title = row.title,"
+    " n.original_title = row.original_title, n.year = row.year, n.language = row.language,"
+    " n.publisher = row.publisher, n.subjects = row.subjects, n.version = $version",
     "series": "UNWIND $rows AS row MERGE (n:Series {series_id: row.series_id})"
     " SET n.name = row.name, n.version = $version",
     "editions": "UNWIND $rows AS row MERGE (n:Edition {edition_id: row.edition_id})"
@@ -38,7 +39,9 @@ _WRITES = {
     "wrote": "UNWIND $rows AS row MATCH (a:Author {author_id: row.author_id}), (w:Work {work_id: row.work_id})"
     " MERGE (a)-[r:WROTE]->(w) SET r.version = $version",
     "in_series": "UNWIND $rows AS row MATCH (w:Work {work_id: row.work_id}), (s:Series {series_id: row.series_id})"
-    " MERGE (w)-[r:IN_SERIES]->(s) SET r.volume = row.volume, r.version = $version",
+    " MERGE (w)-[r:IN_SERIES]->(s) SET r.number = row.number, r.version = $version",
+    "next_in_series": "UNWIND $rows AS row MATCH (w:Work {work_id: row.work_id}), (n:Work {work_id: row.next_work_id})"
+    " MERGE (w)-[r:NEXT_IN_SERIES]->(n) SET r.version = $version",
     "edition_of": "UNWIND $rows AS row MATCH (e:Edition {edition_id: row.edition_id}), (w:Work {work_id: row.work_id})"
     " MERGE (e)-[r:EDITION_OF]->(w) SET r.version = $version",
 }

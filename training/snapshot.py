@@ -43,9 +43,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             pa.field("work_id", pa.string(), nullable=False),
             pa.field("former_ids", pa.list_(pa.string())),  # of works that were merged into it
             pa.field("title", pa.string(), nullable=False),
+            pa.field("original_title", pa.string()),
             pa.field("author", pa.string()),
             pa.field("author_id", pa.string()),
+            pa.field("author_name", pa.string()),
+            pa.field("author_aliases", pa.list_(pa.string())),
             pa.field("series", pa.string()),
+            pa.field("series_id", pa.string()),
+            pa.field("series_number", pa.float64()),
             pa.field("publisher", pa.string()),
             pa.field("year", pa.int32()),
             pa.field("year_bin", pa.string()),
@@ -76,13 +81,17 @@ QUERIES = {
         where weight > 0
         order by user_id collate "C", work_id collate "C" """,
     "works": """
-        select work_id, former_ids, title, author, author_id, series, publisher, year::int, year_bin::text, language,
+        select work_id, former_ids, title, original_title, author, author_id, author_name, author_aliases,
+               series, series_id, series_number::float8, publisher, year::int, year_bin::text, language,
                subjects, image_url
         from {works}
         left join (
             select current_work_id as work_id, array_agg(work_id order by work_id collate "C") as former_ids
             from {work_ids} where work_id <> current_work_id group by current_work_id
         ) as former using (work_id)
+        left join (
+            select author_id, name as author_name, aliases as author_aliases from {authors}
+        ) as writer using (author_id)
         order by work_id collate "C" """,
     "readers": """
         select user_id, age_bin::text, country from {readers} order by user_id collate "C" """,
@@ -94,6 +103,7 @@ QUERIES = {
 TABLES = {
     "interactions": f"{warehouse.INTERACTIONS}_as_of",
     "works": warehouse.WORKS,
+    "authors": warehouse.AUTHORS,
     "work_ids": warehouse.WORK_IDS,
     "readers": warehouse.READERS,
     "editions": f"{warehouse.RAW}.editions",

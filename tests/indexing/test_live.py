@@ -86,19 +86,22 @@ def test_the_graph_is_whole_repeatable_and_kept_in_the_lake(settings, bundle):
         assert works_to_neo4j.counts(session) == {
             "Author": 15,
             "Work": 60,
-            "Series": 1,  # "Series 0" to "Series 9" are its volumes
+            "Series": 5,
             "Edition": 120,
             "WROTE": 60,
             "IN_SERIES": 10,
+            "NEXT_IN_SERIES": 5,
             "EDITION_OF": 120,
         }
         rows = session.run(
-            "MATCH (:Edition {edition_id: 'w006-e1'})-[:EDITION_OF]->(w)<-[:WROTE]-(a), (w)-[r:IN_SERIES]->(s)"
-            " RETURN w.title AS title, w.subjects AS subjects, a.name AS author, s.name AS series, r.volume AS volume"
+            "MATCH (:Edition {edition_id: 'w006-e1'})-[:EDITION_OF]->(w)<-[:WROTE]-(a), (w)-[r:IN_SERIES]->(s),"
+            " (before)-[:NEXT_IN_SERIES]->(w) RETURN w.title AS title, w.subjects AS subjects, a.name AS author,"
+            " a.aliases AS aliases, s.name AS series, r.number AS number, before.work_id AS before"
         )
     assert rows == [
-        {"title": "Title 6", "subjects": ["romance"], "author": "Author 6", "series": "Series", "volume": 1.0}
-    ]
+        {"title": "Title 6", "subjects": ["romance"], "author": "Author 6", "aliases": ["Pen Name"],
+         "series": "Series 0", "number": 2.0, "before": "w000"}
+    ]  # fmt: skip
     keys = list(s3.list_keys(settings, settings.lake_bucket, graph_prefix(bundle.name)))
     assert {Path(key).name for key in keys} == {f"{name}.parquet" for name in graph.SCHEMAS} | {"manifest.json"}
 
@@ -129,19 +132,21 @@ def table(works, editions):
 
 
 def test_what_is_no_longer_there_goes(settings):
+    series = {"series": "S", "series_id": "s"}
     before = table(
         [
-            {"work_id": "w1", "title": "A", "author": "Ann", "author_id": "a1", "series": "S #1"},
-            {"work_id": "w2", "title": "B", "author": "Bob", "author_id": "a2", "series": None},
+            {"work_id": "w1", "title": "A", "author": "Ann", "author_id": "a1", **series, "series_number": 1},
+            {"work_id": "w2", "title": "B", "author": "Bob", "author_id": "a2", **series, "series_number": 2},
         ],
         [{"edition_id": "e1", "isbn13": None, "work_id": "w1"}, {"edition_id": "e2", "isbn13": None, "work_id": "w2"}],
     )
     after = table(
-        [{"work_id": "w1", "title": "A", "author": "Cy", "author_id": "a3", "series": None}],
+        [{"work_id": "w1", "title": "A", "author": "Cy", "author_id": "a3"}],
         [{"edition_id": "e1", "isbn13": None, "work_id": "w1"}, {"edition_id": "e2", "isbn13": None, "work_id": "w1"}],
     )
     with neo4j.session(settings) as session:
         works_to_neo4j.write(session, before, "one")
+        assert works_to_neo4j.counts(session)["NEXT_IN_SERIES"] == 1
         works_to_neo4j.write(session, after, "two")
         assert works_to_neo4j.counts(session) == {
             "Author": 1,
@@ -150,6 +155,7 @@ def test_what_is_no_longer_there_goes(settings):
             "Edition": 2,
             "WROTE": 1,
             "IN_SERIES": 0,
+            "NEXT_IN_SERIES": 0,
             "EDITION_OF": 2,
         }
         with pytest.raises(TerminalError, match="Neo4j refused the query"):
@@ -160,8 +166,9 @@ def test_ten_thousand_editions_take_seconds_not_minutes(settings):
     """The measure is 10 s on a machine with nothing else to do; without the constraints it would be minutes."""
 
     def work(i):
-        author = f"A{i % 3000}"
-        return {"work_id": f"t{i}", "title": f"T{i}", "author": author, "author_id": author, "series": f"S{i % 500} #1"}
+        author, series = f"A{i % 3000}", f"S{i % 500}"
+        return {"work_id": f"t{i}", "title": f"T{i}", "author": author, "author_id": author, "series": series,
+                "series_id": series, "series_number": i // 500}  # fmt: skip
 
     editions = [{"edition_id": f"e{i}", "isbn13": None, "work_id": f"t{i % 7000}"} for i in range(10_000)]
     tables = table([work(i) for i in range(7000)], editions)

@@ -12,15 +12,17 @@ from bookworks.settings import Settings
 TABLES = """
 create schema if not exists raw;
 create schema if not exists marts;
-drop table if exists raw.editions, raw.edition_works, marts.works, marts.work_ids, marts.readers cascade;
+drop table if exists raw.editions, raw.edition_works, marts.works, marts.authors, marts.work_ids, marts.readers cascade;
 drop table if exists marts.events cascade;
 drop function if exists marts.interactions_as_of(timestamptz);
 create table raw.editions (edition_id text, isbn13 text);
 create table raw.edition_works (edition_id text, work_id text);
 create table marts.works (
     work_id text, title text, author text, author_id text, series text, publisher text, year integer, year_bin text,
-    language text, subjects text[], image_url text, editions integer
+    language text, subjects text[], image_url text, editions integer, original_title text, series_id text,
+    series_number float8
 );
+create table marts.authors (author_id text, name text, aliases text[]);
 create table marts.work_ids (work_id text, current_work_id text);
 create table marts.readers (user_id text, age_bin text, country text);
 create table marts.events (user_id text, work_id text, weight float8, occurred_at timestamptz);
