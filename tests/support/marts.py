@@ -41,7 +41,7 @@ def make_marts(
 ) -> None:
     """Readers with one of six tastes who mostly read works of that taste, over 200 days.
 
-    Works `w-a` and `w-b` were merged into `w0007`.
+    Works `w-a` and `w-b` were merged into `w0007`, whose author has a further name.
     """
     rng = np.random.default_rng(seed)
     with postgres.connect(settings, settings.warehouse_db) as db:
@@ -51,6 +51,7 @@ def make_marts(
                 "insert into marts.works values (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)",
                 [_work(i) for i in range(n_works)],
             )
+            cursor.execute("insert into marts.authors values ('author 7', 'Author Seven', '{A. Seven}')")
             ids = [(f"w{i:04d}", f"w{i:04d}") for i in range(n_works)]
             cursor.executemany("insert into marts.work_ids values (%s,%s)", [*ids, ("w-b", "w0007"), ("w-a", "w0007")])
             pairs = [(f"w{i:04d}-e{e}", f"w{i:04d}") for i in range(n_works) for e in range(2)]

@@ -71,6 +71,7 @@ def test_a_run_makes_a_bundle_and_tells_mlflow(settings: Settings, first: str) -
     bundle = Bundle.load(settings.state_dir / "runs/first/bundle" / version)
     assert len(bundle) == 120
     assert bundle.former_ids[bundle.index_of["w-a"]] == ["w-a", "w-b"]
+    assert bundle.works["author_aliases"][bundle.index_of["w0007"]].as_py() == ["A. Seven"]
     assert bundle.work_ids[bundle.index_of["w-b"]] == "w0007"
     assert bundle.recommend(ReaderState("r0000", [0, 6]), 5).tier == "warm"
     assert bundle.manifest.git_commit == "f" * 40
