@@ -1,8 +1,8 @@
 """How good the works just written are, and whether they may go on: `python -m spark_jobs.evaluate_works`.
 
-In: clean/editions, clean/edition_works, clean/works, clean/work_pairs, known works where the setting `works_truth`
-names them, what persons answered (Postgres). Out: the measures and the verdict (Postgres, schema identity; ClickHouse
-`works_measures`), and a random sample of pairs in the review queue.
+In: clean/editions, clean/edition_works, clean/works, the scored pairs that `cluster_works` left (state/works), known
+works where the setting `works_truth` names them, what persons answered (Postgres). Out: the measures and the verdict
+(Postgres, schema identity; ClickHouse `works_measures`), and a random sample of pairs in the review queue.
 
 What is measured, `spark_jobs.works.measures` and `spark_jobs.works.sampling` say.
 """
@@ -17,12 +17,16 @@ from pyspark.sql import functions as F
 
 from bookworks.adapters import clickhouse
 from bookworks.contracts.clickhouse import create_table
+from bookworks.contracts.lake import works_state_prefix
 from bookworks.errors import ContractError, SettingError, TerminalError
 from bookworks.settings import Settings
 from spark_jobs.job import run_job
 from spark_jobs.lake import Lake, require_columns
 from spark_jobs.works import decisions, measures, sampling, verdicts
+from spark_jobs.works.aliases import load_aliases
+from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.measures import Limits, Measures
+from spark_jobs.works.state import load
 from spark_jobs.works.verdicts import Verdict
 
 LARGEST = 10  # works that are named
@@ -40,9 +44,10 @@ def measure(lake: Lake, settings: Settings) -> Measures:
     found = measures.sizes(edition_works)
     if settings.works_truth:
         found |= measures.against_truth(edition_works, read_truth(lake, settings.works_truth))
-    pairs = lake.last_clean("work_pairs")
-    if pairs is not None:
-        scored = measures.compared(pairs, edition_works).localCheckpoint()
+    config = MatchConfig(aliases=load_aliases(settings.author_aliases))
+    state = load(lake.spark, f"{lake.root}/{works_state_prefix()}", config)
+    if state is not None:
+        scored = measures.compared(state.pairs, state.nodes, edition_works).localCheckpoint()
         found |= measures.expected(scored)
         draw_sample(lake, settings, scored, editions)
     return found | sampling.as_asked(settings) | sampling.reviewed(settings) | broken(lake, settings)

@@ -125,12 +125,6 @@ CLEAN_SCHEMAS: dict[str, pa.Schema] = {
         pa.field("edition_id", pa.string(), nullable=False), pa.field("work_id", pa.string(), nullable=False),
         pa.field("confidence", pa.float64(), nullable=False),
     ]),
-    # Pairs of editions, each the first of its spelling, with the probability that they are one work; 2 and -1 where a
-    # person said that they are, or are not.
-    "work_pairs": pa.schema([
-        pa.field("a", pa.string(), nullable=False), pa.field("b", pa.string(), nullable=False),
-        pa.field("p", pa.float64(), nullable=False),
-    ]),
     # Where a work's readers and ids went, when works were put together or taken apart. Append-only.
     "work_history": pa.schema([
         pa.field("old_work_id", pa.string(), nullable=False), pa.field("new_work_id", pa.string(), nullable=False),

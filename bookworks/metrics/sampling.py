@@ -58,21 +58,12 @@ def wilson(share: float, n: float) -> Interval:
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def precision(found: Sequence[Stratum]) -> Interval:
-    """Hits among what was found, over strata that each have something seen."""
-    size = sum(one.size for one in found)
-    value, smoothed = (sum(one.size * getattr(one, kind) for one in found) / size for kind in ("share", "smoothed"))
-    variance = sum((one.size / size) ** 2 * one.variance for one in found)
-    return wilson(value, smoothed * (1 - smoothed) / variance)
-
-
-def recall(found: Sequence[Stratum], missed: Sequence[Stratum]) -> Interval:
-    """Hits that were found, as a share of all; the variance of the ratio by the delta method."""
-    hits, lost = (sum(one.size * one.share for one in side) for side in (found, missed))
-    smooth_hits, smooth_lost = (sum(one.size * one.smoothed for one in side) for side in (found, missed))
-    var_hits, var_lost = (sum(one.size**2 * one.variance for one in side) for side in (found, missed))
-    whole = smooth_hits + smooth_lost
-    variance = (smooth_lost**2 * var_hits + smooth_hits**2 * var_lost) / whole**4
-    smoothed = smooth_hits / whole
-    value = hits / (hits + lost) if hits + lost else 1.0
-    return wilson(value, smoothed * (1 - smoothed) / variance if variance else 0.0)
+def hits(strata: Sequence[Stratum]) -> Interval:
+    """Weight of the hits in the whole population, over strata that each have something seen; no stratum: 0."""
+    size = sum(one.size for one in strata)
+    if not size:
+        return Interval(0.0, 0.0, 0.0)
+    share, smoothed = (sum(one.size * getattr(one, kind) for one in strata) / size for kind in ("share", "smoothed"))
+    variance = sum((one.size / size) ** 2 * one.variance for one in strata)
+    found = wilson(share, smoothed * (1 - smoothed) / variance)
+    return Interval(size * found.value, size * found.low, size * found.high)

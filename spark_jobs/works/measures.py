@@ -107,52 +107,49 @@ def _bcubed(both: DataFrame, side: str) -> float:
     return float(both.join(whole, side).agg(F.sum(F.col("n") * F.col("n") / F.col("whole"))).collect()[0][0])
 
 
-def compared(pairs: DataFrame, edition_works: DataFrame) -> DataFrame:
+def compared(pairs: DataFrame, nodes: DataFrame, edition_works: DataFrame) -> DataFrame:
     """The scored pairs about which nobody has decided: `a`, `b`, `p`, whether they are `joined`, and their `weight`.
 
-    A pair weighs 1/m + 1/n, of works of m and n editions: so a work weighs about as much as it has editions, not as it
-    has pairs, and one work of thousands does not drown all others.
+    The weight is what B-cubed precision loses if a joined pair is wrong, and what B-cubed recall loses if one kept
+    apart is one work: of r and s editions, in works that are n editions together, 2rs / n, as a share of all editions.
 
     Args:
-        pairs: `a`, `b` (editions) and `p`; what persons decided is outside 0 to 1.
+        pairs: `a`, `b` (nodes) and `p`, once or more; what persons decided is outside 0 to 1.
+        nodes: `node` (its smallest edition) and its `records`.
         edition_works: columns of clean/edition_works.
     """
     scored = pairs.groupBy("a", "b").agg(F.max("p").alias("p"), F.min("p").alias("least"))
     scored = scored.where((F.col("p") <= 1) & (F.col("least") >= 0)).drop("least")
     size = edition_works.groupBy("work_id").agg(F.count("*").alias("n"))
-    of = edition_works.select("edition_id", "work_id").join(size, "work_id")
+    of = edition_works.select(F.col("edition_id").alias("node"), "work_id").join(size, "work_id")
+    known = nodes.select("node", "records").join(of, "node")
     for side in ("a", "b"):
-        scored = scored.join(of.select(*(F.col(c).alias(f"{side}_{c}") for c in ("edition_id", "work_id", "n"))),
-                             F.col(side) == F.col(f"{side}_edition_id"))  # fmt: skip
+        renamed = known.select(*(F.col(name).alias(f"{side}_{name}") for name in known.columns))
+        scored = scored.join(renamed, F.col(side) == F.col(f"{side}_node"))
     joined = F.col("a_work_id") == F.col("b_work_id")
-    return scored.select("a", "b", "p", joined.alias("joined"), (1 / F.col("a_n") + 1 / F.col("b_n")).alias("weight"))
+    together = F.when(joined, F.col("a_n")).otherwise(F.col("a_n") + F.col("b_n"))
+    weight = 2 * F.col("a_records") * F.col("b_records") / together / edition_works.count()
+    return scored.select("a", "b", "p", joined.alias("joined"), weight.alias("weight"))
 
 
 def expected(scored: DataFrame) -> Measures:
-    """Precision and recall that the probabilities promise, over the pairs of `compared`; nothing where none is joined.
+    """B-cubed precision and recall that the probabilities promise, over the pairs of `compared`.
 
-    The interval is that of sums of independent draws with these probabilities; what the scorer itself is wrong about,
-    only a review can tell.
+    Editions of one spelling count as one work, pairs that were not compared as two. The interval is that of sums of
+    independent draws with these probabilities; what the scorer itself is wrong about, only a review can tell.
     """
-    weight, p = F.col("weight"), F.col("p")
-    sums = {"size": weight, "hits": weight * p, "variance": weight**2 * p * (1 - p)}
-    sides = {"joined": F.col("joined"), "apart": ~F.col("joined")}
-    row = scored.agg(*(F.sum(F.when(is_side, value)).alias(f"{side}_{name}")
-                       for side, is_side in sides.items() for name, value in sums.items())).collect()[0]  # fmt: skip
-    if not row["joined_size"]:
-        return {}
-    size, hits, variance = (row[f"joined_{name}"] for name in sums)
-    lost, lost_variance = row["apart_hits"] or 0.0, row["apart_variance"] or 0.0
-    whole = hits + lost
-    return {
-        "expected_precision": _normal(hits / size, variance / size**2),
-        "expected_recall": _normal(hits / whole, (lost**2 * variance + hits**2 * lost_variance) / whole**4),
-    }
+    weight, p, joined = F.col("weight"), F.col("p"), F.col("joined")
+    losses = {"precision": F.when(joined, weight * (1 - p)), "recall": F.when(~joined, weight * p)}
+    spread = weight**2 * p * (1 - p)
+    spreads = {"precision": F.when(joined, spread), "recall": F.when(~joined, spread)}
+    row = scored.agg(*(F.sum(losses[name]).alias(name) for name in losses),
+                     *(F.sum(spreads[name]).alias(f"{name}_variance") for name in losses)).collect()[0]  # fmt: skip
+    return {f"expected_{name}": _normal(1 - (row[name] or 0), row[f"{name}_variance"] or 0) for name in losses}
 
 
 def _normal(value: float, variance: float) -> Interval:
     half = Z * variance**0.5
-    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+    return Interval(*(min(max(bound, 0.0), 1.0) for bound in (value, value - half, value + half)))
 
 
 def complaints(now: Mapping[str, Interval], before: Mapping[str, Interval], limits: Limits) -> list[str]:

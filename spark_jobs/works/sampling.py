@@ -16,9 +16,8 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from bookworks.clock import now
-from bookworks.metrics import sampling
 from bookworks.metrics.bootstrap import Interval
-from bookworks.metrics.sampling import Stratum, wilson
+from bookworks.metrics.sampling import Stratum, hits, wilson
 from bookworks.settings import Settings
 from spark_jobs.works import review
 from spark_jobs.works.decisions import PAIR, Groups, ReviewPair, constraints, pair_row, read, transaction
@@ -35,8 +34,8 @@ class Drawn:
     Attributes:
         pair: the pair; `joined` says on which side it was.
         stratum: `joined` or `apart`, and the band of its probability.
-        weight: how much of the population it stands for.
-        stratum_weight: weight of the whole stratum.
+        weight: the weight (`measures.compared`) of the pairs that it stands for.
+        stratum_weight: that of the whole stratum.
     """
 
     pair: ReviewPair
@@ -124,7 +123,7 @@ def put(settings: Settings, sample: datetime, rows: Iterable[Drawn]) -> int:
 
 
 def reviewed(settings: Settings) -> dict[str, Interval]:
-    """Precision and recall by the newest sample with enough answers; nothing where none has."""
+    """B-cubed precision and recall by the newest sample with enough answers; nothing where none has."""
     with transaction(settings) as db:
         groups = Groups.of(constraints(read(db)))
         rows = db.execute(
@@ -141,26 +140,25 @@ def reviewed(settings: Settings) -> dict[str, Interval]:
 
 
 def estimate(strata: dict[str, list[tuple[float, float, bool | None]]]) -> dict[str, Interval]:
-    """Precision, recall and the number of answers of one sample; nothing while a stratum has too few.
+    """B-cubed precision and recall and the number of answers of one sample; nothing while a stratum has too few.
 
     Args:
         strata: for each stratum its pairs: weight of the stratum, weight of the pair, the answer (None without one).
     """
-    sides: dict[bool, list[Stratum]] = {True: [], False: []}
-    answers = 0
+    joined, apart, answers = [], [], 0
     for name, pairs in strata.items():
         seen = [(weight, same) for _, weight, same in pairs if same is not None]
         if len(seen) < min(LEAST, len(pairs)):
             return {}
         answers += len(seen)
-        sides[name.startswith("joined")].append(Stratum(pairs[0][0], seen))
-    if not sides[True]:
-        return {}
-    return {
-        "reviewed_precision": sampling.precision(sides[True]),
-        "reviewed_recall": sampling.recall(sides[True], sides[False]),
-        "reviewed_pairs": Interval(answers, answers, answers),
-    }
+        if name.startswith("joined"):
+            joined.append(Stratum(pairs[0][0], [(weight, not same) for weight, same in seen]))
+        else:
+            apart.append(Stratum(pairs[0][0], seen))
+    losses = {"reviewed_precision": hits(joined), "reviewed_recall": hits(apart)}
+    found = {name: Interval(*(max(0.0, 1 - part) for part in (loss.value, loss.high, loss.low)))
+             for name, loss in losses.items()}  # fmt: skip
+    return found | {"reviewed_pairs": Interval(answers, answers, answers)}
 
 
 def as_asked(settings: Settings) -> dict[str, Interval]:
@@ -178,6 +176,6 @@ def as_asked(settings: Settings) -> dict[str, Interval]:
         same = groups.same(left, right)
         if same is not None:
             counts[joined, same] += 1
-    hits = counts[True, True]
-    wholes = {"precision": hits + counts[True, False], "recall": hits + counts[False, True]}
-    return {f"answered_{name}": wilson(hits / whole, whole) for name, whole in wholes.items() if whole}
+    found = counts[True, True]
+    wholes = {"precision": found + counts[True, False], "recall": found + counts[False, True]}
+    return {f"answered_{name}": wilson(found / whole, whole) for name, whole in wholes.items() if whole}

@@ -48,22 +48,36 @@ def test_agreement_with_the_truth_is_that_of_the_plain_formula(spark: SparkSessi
 
 @pytest.fixture
 def scored(spark: SparkSession, works: DataFrame) -> DataFrame:
-    pairs = [("a", "b", 0.9), ("a", "c", 0.5), ("d", "e", 0.8), ("c", "d", 0.3), ("e", "f", 0.1),
+    # d and e are of one spelling.
+    pairs = [("a", "b", 0.9), ("a", "b", 0.7), ("a", "c", 0.5), ("c", "d", 0.3), ("d", "f", 0.1),
              ("b", "c", 0.9), ("b", "c", 2.0), ("a", "d", 0.4), ("a", "d", -1.0)]  # fmt: skip
-    return measures.compared(spark.createDataFrame(pairs, "a string, b string, p double"), works)
+    nodes = spark.createDataFrame([("a", 1), ("b", 1), ("c", 1), ("d", 2), ("f", 1)], "node string, records long")
+    return measures.compared(spark.createDataFrame(pairs, "a string, b string, p double"), nodes, works)
 
 
 def test_what_the_probabilities_promise(scored: DataFrame) -> None:
-    rows = {(row.a, row.b): (row.joined, row.weight) for row in scored.collect()}
-    assert set(rows) == {("a", "b"), ("a", "c"), ("d", "e"), ("c", "d"), ("e", "f")}  # without what persons decided
-    assert rows["a", "b"] == (True, pytest.approx(2 / 3))
-    assert rows["c", "d"] == (False, pytest.approx(1 / 3 + 1 / 2))
+    rows = {(row.a, row.b): (row.joined, row.p, row.weight) for row in scored.collect()}
+    assert set(rows) == {("a", "b"), ("a", "c"), ("c", "d"), ("d", "f")}  # without what persons decided
+    assert rows["a", "b"] == (True, 0.9, pytest.approx(2 / 3 / 6))
+    assert rows["c", "d"] == (False, 0.3, pytest.approx(2 * 2 / 5 / 6))
     found = measures.expected(scored)
-    hits, size = 2 / 3 * 1.4 + 0.8, 2 / 3 * 2 + 1
-    assert found["expected_precision"].value == pytest.approx(hits / size)
-    assert found["expected_recall"].value == pytest.approx(hits / (hits + 5 / 6 * 0.3 + 1.5 * 0.1))
-    assert found["expected_precision"].low < hits / size < found["expected_precision"].high
-    assert measures.expected(scored.where("false")) == {}
+    assert found["expected_precision"].value == pytest.approx(1 - 2 / 3 / 6 * (0.1 + 0.5))
+    assert found["expected_recall"].value == pytest.approx(1 - (4 / 5 * 0.3 + 4 / 3 * 0.1) / 6)
+    assert found["expected_precision"].low < found["expected_precision"].value < found["expected_precision"].high
+    assert values(measures.expected(scored.where("false"))) == {"expected_precision": 1, "expected_recall": 1}
+
+
+def test_a_review_of_all_pairs_is_b_cubed_itself(scored: DataFrame) -> None:
+    """Of two works that are joined or apart, what is estimated is what the plain formula says."""
+    strata: dict[str, list[tuple[float, float, bool | None]]] = {}
+    for joined, of_pair in ((True, ("a", "b")), (False, ("d", "f"))):
+        weight = next(row.weight for row in scored.collect() if (row.a, row.b) == of_pair)
+        strata["joined 3" if joined else "apart 0"] = [(weight, weight, not joined)]
+    found = sampling.estimate(strata)
+    plain = agreement(["w1", "w1", "w1", "w2", "w2", "w3"], ["x", "y", "x", "z", "z", "z"])
+    assert found["reviewed_recall"].value == pytest.approx(plain["bcubed_recall"])
+    # a is not b: one of the three pairs of w1 is wrong.
+    assert found["reviewed_precision"].value == pytest.approx(1 - 2 / 3 / 6)
 
 
 def test_a_sample_stands_for_all_and_depends_on_its_seed(spark: SparkSession, clean: Make) -> None:
@@ -91,11 +105,12 @@ def test_a_sample_stands_for_all_and_depends_on_its_seed(spark: SparkSession, cl
 
 def test_a_sample_tells_nothing_before_each_stratum_has_answers() -> None:
     answers: list[bool | None] = [True, True, True, False, True, None]
-    joined, apart = ([(10.0, 1.0, one) for one in answers], [(5.0, 1.0, one) for one in (False, None)])
+    joined, apart = ([(0.2, 1.0, one) for one in answers], [(0.5, 1.0, one) for one in (False, None)])
     assert sampling.estimate({"joined 3": joined, "apart 0": apart}) == {}
-    found = sampling.estimate({"joined 3": joined, "apart 0": [(5.0, 1.0, False)] * 2})
-    assert found["reviewed_precision"].value == pytest.approx(0.8)
+    found = sampling.estimate({"joined 3": joined, "apart 0": [(0.5, 1.0, False)] * 2})
+    assert found["reviewed_precision"].value == pytest.approx(1 - 0.2 * 0.2)
     assert found["reviewed_recall"].value == 1.0
+    assert 0.8 <= found["reviewed_precision"].low < found["reviewed_precision"].value
     assert found["reviewed_pairs"].value == 7
 
 
