@@ -94,3 +94,9 @@ def test_assets_chain_the_dags(dags: dict[str, DAG]) -> None:
     assert produced == {"lake_clean", "marts", "challenger"}
     for consumer, asset in (("features", "lake_clean"), ("train_and_promote", "marts"), ("publish", "challenger")):
         assert [a.name for a in dags[consumer].timetable.asset_condition.objects] == [asset]
+
+
+def test_nothing_takes_works_that_were_not_measured(dags: dict[str, DAG]) -> None:
+    after = dags["catalogue"].get_task("evaluate_works").get_flat_relative_ids(upstream=False)
+    assert {task.task_id for task in dags["catalogue"].tasks if task.outlets} <= after
+    assert "cluster_works" not in after
