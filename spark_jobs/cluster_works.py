@@ -25,7 +25,7 @@ from spark_jobs.works.clustering import Clustered, cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.ids import stable_ids
-from spark_jobs.works.state import load, save
+from spark_jobs.works.state import WORTH_SAVING, load, save
 
 
 def identity_rows(editions: DataFrame) -> DataFrame:
@@ -76,7 +76,8 @@ def rebuild(lake: Lake, decided: Constraints, config: MatchConfig | None = None)
     lake.replace_clean("edition_works", counter.watch(assigned, edition_works_out=True))
     counts = counter.counts() | _whole(lake, editions)
     check_lossless(counts)
-    save(clustered.state, kept, config)
+    if clustered.changed > WORTH_SAVING:
+        save(clustered.state, kept, config)
     return counts | clustered.cut_counts(), clustered
 
 

@@ -1,4 +1,4 @@
-"""Connected components of a graph given by its edges, on Spark, without collecting anything.
+"""Connected components of a graph given by its edges, on Spark, without collecting anything on the driver.
 
 Source: Kiveris et al., Connected Components in MapReduce and Beyond, SoCC 2014 (alternating
 large-star and small-star): O(log^2 n) rounds, in each the number of edges does not grow.
@@ -6,19 +6,28 @@ large-star and small-star): O(log^2 n) rounds, in each the number of edges does 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Observation, Window
 from pyspark.sql import functions as F
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from bookworks.errors import TerminalError
 
 MAX_ROUNDS = 40
+IN_ONE_TASK = 1_000_000  # edges; so few are done sooner by one task than by rounds over all of them
 
 
 def components(edges: DataFrame) -> DataFrame:
     """The component of each node that has an edge.
 
     Args:
-        edges: columns `a`, `b` (nodes of one orderable type), in any direction, repeats allowed.
+        edges: columns `a`, `b` (names of nodes), in any direction, repeats allowed.
 
     Returns:
         `node`, `root`: the smallest node of its component; roots themselves are included.
@@ -27,6 +36,8 @@ def components(edges: DataFrame) -> DataFrame:
         TerminalError: no fixed point after `MAX_ROUNDS` rounds.
     """
     stars, mark = _settle(_directed(edges).distinct())
+    if mark["edges"] <= IN_ONE_TASK:
+        return stars.coalesce(1).mapInArrow(_of_one_task, "node string, root string")
     for _ in range(MAX_ROUNDS):
         before = mark
         stars, mark = _settle(_small_star(_large_star(stars)))
@@ -34,6 +45,22 @@ def components(edges: DataFrame) -> DataFrame:
             leaves = stars.select(F.col("a").alias("node"), F.col("b").alias("root"))
             return leaves.union(leaves.select("root", "root").distinct())
     raise TerminalError("Connected components did not settle", received=f"{MAX_ROUNDS} rounds", todo="report it.")
+
+
+def _of_one_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """`components` of edges that fit in memory."""
+    edges = list(batches)
+    if not edges:
+        return
+    table = pa.Table.from_batches(edges)
+    both = pa.chunked_array([*table["a"].chunks, *table["b"].chunks])
+    nodes = pc.unique(both).sort()
+    a, b = (pc.index_in(table[side], nodes).to_numpy() for side in ("a", "b"))
+    graph = sparse.coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(nodes), len(nodes)))
+    labels = connected_components(graph, directed=False)[1]
+    first = np.full(labels.max() + 1, len(nodes))
+    np.minimum.at(first, labels, np.arange(len(nodes)))
+    yield pa.RecordBatch.from_arrays([nodes, nodes.take(pa.array(first[labels]))], names=["node", "root"])
 
 
 def _directed(edges: DataFrame) -> DataFrame:
@@ -56,7 +83,7 @@ def _small_star(stars: DataFrame) -> DataFrame:
     return _directed(tied.select(F.col("a"), F.col("m").alias("b")).union(tied.select("b", "m"))).distinct()
 
 
-def _settle(stars: DataFrame) -> tuple[DataFrame, dict[str, object]]:
+def _settle(stars: DataFrame) -> tuple[DataFrame, dict[str, Any]]:
     """The edges, computed, with their number and an order-free checksum: equal when nothing changed."""
     seen = Observation()
     checksum = F.sum(F.xxhash64("a", "b").cast("decimal(38,0)"))

@@ -28,7 +28,7 @@ from spark_jobs.works.clustering import cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
 from spark_jobs.works.files import Catalogue, Columns, read_catalogue
-from spark_jobs.works.state import load, save
+from spark_jobs.works.state import WORTH_SAVING, load, save
 
 app = typer.Typer(no_args_is_help=True, help="Works: which editions are one book.")
 app.add_typer(decisions_cli.app)
@@ -73,9 +73,9 @@ def cluster_command(
         with console.status(f"clustering {catalogue.rows:,} records"):
             kept = keep and keep.absolute().as_uri()
             before = load(spark, kept, config) if kept else None
-            clustered = cluster(once(catalogue.editions), config, before=before)
+            clustered = cluster(once(catalogue.editions).localCheckpoint(), config, before=before)
             works = write(catalogue, clustered.editions.localCheckpoint(), output)
-            if kept:
+            if kept and clustered.changed > WORTH_SAVING:
                 save(clustered.state, kept, config)
         seconds = time.monotonic() - began
         _report(console, catalogue, output, works, seconds)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_jobs.lake import spark_schema
-from spark_jobs.works.comparing import COMPARED, SAID, block_members, compare, over_bound
+from spark_jobs.works.comparing import COMPARED, SAID, compare, over_bound
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.linkage import APART, TOGETHER
 from spark_jobs.works.linking import link, strongest
-from spark_jobs.works.nodes import gather, members_of, parse
+from spark_jobs.works.nodes import gather, members_of
 from spark_jobs.works.state import State
 
 _SAME_SPELLING = 0.99  # how sure two records of one spelling are one work: on labelled editions .997 of pairs
@@ -32,11 +32,13 @@ class Clustered:
             without an author).
         cut: blocks over their bound, of which not all pairs were compared: `rule`, `key`, `nodes`.
         state: what the next clustering may start from.
+        changed: share of rows in which the catalogue differs from that of the run before; 1 without one.
     """
 
     editions: DataFrame
     cut: DataFrame
     state: State
+    changed: float = 1.0
 
     @property
     def parsed(self) -> DataFrame:
@@ -70,13 +72,12 @@ def cluster(
         ContractError: a column is missing.
     """
     decided = decided or Constraints([], [])
-    parsed, nodes = gather(parse(editions, config, before), decided, before)
-    members = members_of(parsed, nodes).localCheckpoint()
-    blocks = block_members(nodes, config).localCheckpoint()
-    compared = compare(nodes, blocks, _bonds(members, decided), config, before)
-    linked = link(nodes, compared.pairs, config, before, compared.changed)
-    state = State(parsed, nodes, blocks, compared.pairs, linked)
-    return Clustered(assign(members, linked), over_bound(blocks, config), state)
+    gathered = gather(editions, config, decided, before)
+    members = members_of(gathered.editions, gathered.nodes).localCheckpoint()
+    compared = compare(gathered, _bonds(members, decided), config, before)
+    linked = link(gathered.nodes, compared.pairs, config, before, compared.changed)
+    state = State(gathered.editions, gathered.nodes, compared.pairs, linked)
+    return Clustered(assign(members, linked), over_bound(gathered.nodes, config), state, gathered.changed)
 
 
 def _bonds(members: DataFrame, decided: Constraints) -> DataFrame:
@@ -103,11 +104,9 @@ def assign(members: DataFrame, linked: DataFrame) -> DataFrame:
         linked: `linking.LINKED`.
     """
     joined = members.join(linked.select("node", "root", "sure"), "node", "left")
-    root = F.coalesce("root", "node")
-    lone = F.count("*").over(Window.partitionBy("node")) == 1
-    unknown = F.col("main") == ""
+    lone, unknown = F.col("records") == 1, F.col("main") == ""
     sure = F.coalesce("sure", F.when(lone, F.lit(1.0)).otherwise(F.lit(_SAME_SPELLING)))
     confidence = F.round(F.when(unknown & lone, 0.0).otherwise(F.greatest(sure, F.lit(0.0))), 4)
-    placed = joined.select("edition_id", "author_id", root.alias("root"), confidence.alias("confidence"))
-    smallest = F.min("edition_id").over(Window.partitionBy("root"))
-    return placed.select("edition_id", smallest.alias("cluster"), "confidence", "author_id")
+    # A node is named by its smallest edition, a cluster by its smallest node.
+    smallest = F.coalesce("root", "node").alias("cluster")
+    return joined.select("edition_id", smallest, confidence.alias("confidence"), "author_id")

@@ -17,14 +17,13 @@ from rapidfuzz import fuzz
 
 from spark_jobs.works import blocks
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.frames import differing, in_buckets
+from spark_jobs.works.frames import differing, in_buckets, small
 from spark_jobs.works.linkage import UNSEEN
+from spark_jobs.works.nodes import Gathered
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.scorer import rarity, score
-from spark_jobs.works.state import NODES, State
+from spark_jobs.works.state import State
 
-# `stamp`: a digest of the node. `size`: nodes of the block.
-BLOCKS = ("rule", "key", "node", "stamp", "size")
 COMPARED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("rule", "key", "a", "b")), pa.field("p", pa.float64()),
 ])  # fmt: skip
@@ -49,77 +48,82 @@ class Compared:
     changed: DataFrame | None
 
 
-def block_members(nodes: DataFrame, config: MatchConfig) -> DataFrame:
-    """`BLOCKS`: each node, once for each block that it shares with others."""
-    crowded = F.count("*").over(Window.partitionBy("surname")) > config.block_size
-    author = F.when(crowded, F.concat_ws("|", "surname", F.left("given", F.lit(1)))).otherwise(F.col("surname"))
+def standing(nodes: DataFrame) -> DataFrame:
+    """In which blocks each of the nodes (`NODES`) stands: `rule`, `key`, `node`."""
     first_word = F.substring_index("main", " ", 1)
     named, titled = F.col("surname") != "", F.col("main") != ""
-    persons = F.transform(
-        F.split(F.concat_ws(" ", "surname", "others"), " "), lambda one: _block(blocks.PERSON, one, first_word)
-    )
+    persons = F.array_distinct(F.split(F.concat_ws(" ", "surname", "others"), " "))
     found = F.concat(
         F.when(named & titled, F.array(_block(blocks.AUTHOR, F.col("author_key")))).otherwise(F.array()),
         F.when(titled, F.array(_block(blocks.TITLE, F.col("main")))).otherwise(F.array()),
-        F.when(named & titled & (F.col("others") != ""), persons).otherwise(F.array()),
+        F.when(
+            named & titled & (F.col("others") != ""),
+            F.transform(persons, lambda one: _block(blocks.PERSON, one, first_word)),
+        ).otherwise(F.array()),
         F.transform("isbns", lambda isbn: _block(blocks.ISBN, isbn)),
     )
-    stamp = F.xxhash64(*(F.coalesce(F.col(name).cast("string"), F.lit("\u0000")) for name in NODES.names))
-    rows = nodes.withColumn("author_key", author).select("node", stamp.alias("stamp"), F.explode(found).alias("block"))
-    size = F.count("*").over(Window.partitionBy("block"))
-    return rows.withColumn("size", size).where("size > 1").select("block.rule", "block.key", "node", "stamp", "size")
+    return nodes.select("node", F.explode(found).alias("block")).select("block.rule", "block.key", "node")
 
 
 def _block(rule: str, *parts: Column) -> Column:
     return F.struct(F.lit(rule).alias("rule"), F.concat_ws("|", *parts).alias("key"))
 
 
-def over_bound(members: DataFrame, config: MatchConfig) -> DataFrame:
+def over_bound(nodes: DataFrame, config: MatchConfig) -> DataFrame:
     """The blocks of which not all pairs are compared: `rule`, `key`, `nodes`."""
-    large = members.where(F.col("size") > _bound(config))
-    return large.groupBy("rule", "key").agg(F.max("size").alias("nodes"))
+    sizes = standing(nodes).groupBy("rule", "key").agg(F.count("*").alias("nodes"))
+    return sizes.where(F.col("nodes") > _bound(config))
 
 
 def _bound(config: MatchConfig) -> Column:
     return F.when(F.col("rule") == blocks.AUTHOR, config.block_size).otherwise(config.key_block_size)
 
 
-def compare(
-    nodes: DataFrame, members: DataFrame, said: DataFrame, config: MatchConfig, before: State | None = None
-) -> Compared:
+def compare(gathered: Gathered, said: DataFrame, config: MatchConfig, before: State | None = None) -> Compared:
     """Score the pairs of each block.
 
     Args:
-        nodes: `NODES`.
-        members: `BLOCKS`, from `block_members`.
+        gathered: from `nodes.gather`.
         said: `COMPARED` of which persons are sure.
         config: the bounds.
         before: the pairs of its blocks that are as they were are kept.
     """
-    if before is None:
-        rows = members.withColumn("fresh", F.lit(True))
-        return Compared(score_pairs(block_rows(nodes, rows, config), config).unionByName(said).localCheckpoint(), None)
-    moved = differing(members, before.blocks, "rule", "key", "node", "stamp", most="size").localCheckpoint()
+    if before is None or gathered.came is None or gathered.went is None:
+        rows = block_rows(gathered.nodes, all_fresh(gathered.nodes), config)
+        return Compared(score_pairs(rows, config).unionByName(said).localCheckpoint(), None)
+    moves = (standing(gathered.came).withColumn("n", F.lit(1)), standing(gathered.went).withColumn("n", F.lit(-1)))
+    moved = moves[0].unionByName(moves[1]).localCheckpoint()
+    touched = small(moved.groupBy("rule", "key").agg(F.sum("n").alias("grown")).localCheckpoint())
+    sides = small(moved.select("rule", "key", "node", F.lit(True).alias("moved")).distinct().localCheckpoint())
     # Which pairs a block over its bound has, depends on all of its titles: it is compared anew as a whole.
-    touched = moved.groupBy("rule", "key").agg((F.max("size") > F.max(_bound(config))).alias("whole"))
-    sides = moved.select("rule", "key", "node").distinct().withColumn("moved", F.lit(True)).localCheckpoint()
-    rows = members.join(touched, ["rule", "key"]).join(sides, ["rule", "key", "node"], "left")
-    rows = rows.withColumn("fresh", F.col("whole") | F.col("moved").isNotNull())
-    scored = score_pairs(block_rows(nodes, rows, config), config).unionByName(said).localCheckpoint()
-    marked = _with_stale(before.pairs, touched, sides)
-    kept, gone = marked.where(~F.col("stale")).select(*COMPARED.names), marked.where("stale")
+    size = F.count("*").over(Window.partitionBy("rule", "key"))
+    members = standing(gathered.nodes).join(touched, ["rule", "key"]).withColumn("size", size)
+    members = members.withColumn("whole", F.greatest("size", F.col("size") - F.col("grown")) > _bound(config))
+    members = members.join(sides, ["rule", "key", "node"], "left")
+    members = members.withColumn("fresh", F.col("whole") | F.col("moved").isNotNull()).localCheckpoint()
+    rows = block_rows(gathered.nodes, members.where("size > 1"), config)
+    scored = score_pairs(rows, config).unionByName(said).localCheckpoint()
+    whole = small(members.where("whole").select("rule", "key", "whole").distinct().localCheckpoint())
+    marked = _with_stale(before.pairs, whole, sides)
+    kept, gone = marked.where("NOT stale").select(*COMPARED.names), marked.where("stale")
     ends = differing(scored, gone, "a", "b", "p").select(F.explode(F.array("a", "b")).alias("node"))
     changed = ends.union(sides.select("node")).distinct()
-    return Compared(kept.unionByName(scored).localCheckpoint(), changed.localCheckpoint())
+    return Compared(kept.unionByName(scored), changed.localCheckpoint())
 
 
-def _with_stale(pairs: DataFrame, touched: DataFrame, sides: DataFrame) -> DataFrame:
+def all_fresh(nodes: DataFrame) -> DataFrame:
+    """`rule`, `key`, `node`, `size`, `fresh` of all blocks with several nodes, where every pair is to be scored."""
+    size = F.count("*").over(Window.partitionBy("rule", "key"))
+    return standing(nodes).withColumns({"size": size, "fresh": F.lit(True)}).where("size > 1")
+
+
+def _with_stale(pairs: DataFrame, whole: DataFrame, sides: DataFrame) -> DataFrame:
     """The pairs, `stale` where the block is compared anew, or one of both nodes does not stand in it as it did, or
     a person said it."""
-    marked = pairs.join(touched.select("rule", "key", "whole"), ["rule", "key"], "left")
+    marked = pairs.join(whole, ["rule", "key"], "left")
     for side in ("a", "b"):
         marked = marked.join(sides.toDF("rule", "key", side, f"moved_{side}"), ["rule", "key", side], "left")
-    anew = (F.col("rule") == SAID) | F.coalesce("whole", F.lit(False)) | F.coalesce("moved_a", "moved_b").isNotNull()
+    anew = (F.col("rule") == SAID) | F.coalesce("whole", "moved_a", "moved_b").isNotNull()
     return marked.withColumn("stale", anew)
 
 
@@ -128,7 +132,7 @@ def block_rows(nodes: DataFrame, members: DataFrame, config: MatchConfig) -> Dat
 
     Args:
         nodes: `NODES`.
-        members: `BLOCKS` and `fresh`: pairs with a fresh side are scored.
+        members: `rule`, `key`, `node`, `size` of the block, `fresh`: pairs with a fresh side are scored.
         config: the bounds.
     """
     compared = members.where((F.col("rule") == blocks.AUTHOR) | (F.col("size") <= config.key_block_size))

@@ -19,6 +19,7 @@ class MatchConfig:
         component_size: most nodes of a component that are clustered at once; larger ones are cut at weak edges.
         isbn_probability: least probability of a pair that shares an ISBN.
         bucket_rows: rows of blocks that one Python call gets.
+        most_changed: share of changed rows up to which a clustering starts from the one before.
         aliases: names that are another's, `load_aliases`.
     """
 
@@ -29,4 +30,5 @@ class MatchConfig:
     component_size: int = 2500
     isbn_probability: float = 0.9
     bucket_rows: int = 10_000
+    most_changed: float = 0.2
     aliases: tuple[Alias, ...] = field(default_factory=load_aliases)

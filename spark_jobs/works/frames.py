@@ -10,20 +10,23 @@ from pyspark.sql import functions as F
 
 from spark_jobs.lake import spark_schema
 
+_SMALL = 1_000_000  # rows of a few short columns
+
 
 def tasks(frame: DataFrame) -> int:
     """Partitions for steps that cost much Python a row: Spark, left to itself, gathers small tables on one core."""
     return 4 * frame.sparkSession.sparkContext.defaultParallelism
 
 
-def differing(new: DataFrame, old: DataFrame, *columns: str, most: str | None = None) -> DataFrame:
-    """The rows, as to these columns, that only one of both frames has, each once; with the largest value of `most`."""
-    carried = [most] if most else []
-    signed = new.select(*columns, *carried, F.lit(1).alias("sign")).unionByName(
-        old.select(*columns, *carried, F.lit(-1).alias("sign"))
-    )
-    summed = signed.groupBy(*columns).agg(F.sum("sign").alias("sign"), *(F.max(name).alias(name) for name in carried))
-    return summed.where("sign <> 0").drop("sign")
+def differing(new: DataFrame, old: DataFrame, *columns: str) -> DataFrame:
+    """The rows, as to these columns, that only one of both frames has, each once."""
+    signed = new.select(*columns, F.lit(1).alias("sign")).unionByName(old.select(*columns, F.lit(-1).alias("sign")))
+    return signed.groupBy(*columns).agg(F.sum("sign").alias("sign")).where("sign <> 0").drop("sign")
+
+
+def small(frame: DataFrame) -> DataFrame:
+    """A frame that is computed already, sent whole to where the other side of a join is, if it is small."""
+    return F.broadcast(frame) if frame.limit(_SMALL + 1).count() <= _SMALL else frame
 
 
 def in_buckets(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
@@ -12,42 +13,78 @@ from pyspark.sql import functions as F
 from spark_jobs.lake import require_columns, spark_schema
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
-from spark_jobs.works.frames import differing, tasks
+from spark_jobs.works.frames import differing, small, tasks
 from spark_jobs.works.persons import Aliases, names_are_inverted
 from spark_jobs.works.records import FIELDS, PARSED, parse_batches
-from spark_jobs.works.state import AUTHOR_COUNTS, NODES, State
+from spark_jobs.works.state import COUNTED, NODES, State
 
 _VOTES = pa.schema([pa.field("source", pa.string()), pa.field("votes", pa.int64())])
 _SPELLING = ("surname", "given", "main", "subtitle", "volume", "series_number", "kind")
+_ONE = ["edition_id", "fingerprint"]
 _MOST_VALUES = 6
 _MOST_ISBNS = 200
 _COUNTED_EXACTLY = 8  # nodes or records of an author; more of them are rounded to quarters of a doubling
+_ALONE = "\u0000"  # begins what an edition is spelled like that is a node by itself
 
 
-def parse(editions: DataFrame, config: MatchConfig, before: State | None = None) -> DataFrame:
-    """`records.PARSED` of each edition; how names are written is put to the vote in each `source`.
+@dataclass(frozen=True)
+class Gathered:
+    """Editions and nodes.
+
+    Attributes:
+        editions: `records.PARSED` of each edition and what it is `spelled` like.
+        nodes: `NODES`, one row for each spelling.
+        came, went: `NODES` that the run before did not have so, and those that it had otherwise; None: all came.
+        changed: share of the rows that the run before did not have so, or that are gone; 1 without one.
+    """
+
+    editions: DataFrame
+    nodes: DataFrame
+    came: DataFrame | None = None
+    went: DataFrame | None = None
+    changed: float = 1.0
+
+
+def gather(
+    editions: DataFrame, config: MatchConfig, decided: Constraints | None = None, before: State | None = None
+) -> Gathered:
+    """Take each edition apart and gather equal spellings; how names are written is put to the vote in each `source`.
 
     Args:
         editions: `records.FIELDS`, one row for each edition_id; `source` if there are several.
-        config: its aliases.
-        before: what it holds of an unchanged row is not worked out again.
+        config: its aliases and bounds.
+        decided: what persons put together or apart.
+        before: what it holds of rows that have not changed is not worked out again.
 
     Raises:
         ContractError: a column is missing.
     """
+    decided = decided or Constraints([], [])
+    if before is not None:
+        rows = _with_fingerprint(editions)
+        moved = differing(rows, before.parsed, *_ONE).localCheckpoint()
+        changed = moved.count() / max(before.parsed.count(), 1)
+        if changed <= config.most_changed:
+            return _gather_again(rows, moved, config, decided, before, changed)
+    parsed = spelled(parse(editions, config), decided).localCheckpoint()
+    return Gathered(parsed, nodes_of(parsed, config).localCheckpoint())
+
+
+def parse(editions: DataFrame, config: MatchConfig) -> DataFrame:
+    """`records.PARSED` of each edition; arguments and errors as of `gather`."""
+    rows = _with_fingerprint(editions)
+    return _parsed(rows, _inverted(_votes(rows)), config)
+
+
+def _with_fingerprint(editions: DataFrame) -> DataFrame:
     require_columns(editions, FIELDS, "the catalogue")
     source = F.col("source") if "source" in editions.columns else F.lit("")
-    filled = [F.coalesce(name, F.lit("\u0000")) for name in FIELDS]  # a hash passes over nulls
-    rows = editions.select(*FIELDS, source.alias("source"), F.xxhash64(*filled, source).alias("fingerprint"))
-    one = ["edition_id", "fingerprint"]
-    if before is None:
-        return _parsed(rows, _inverted(_votes(rows)), config).localCheckpoint()
-    known = before.parsed.join(rows.select(*one), one, "left_semi").localCheckpoint()
-    cast = known.groupBy("source").agg(F.sum("vote").alias("votes"))
-    inverted = _inverted(_votes(rows.join(known.select(*one), one, "left_anti")).unionByName(cast))
-    kept = known.where(F.col("inverted") == F.col("source").isin(sorted(inverted))).drop("spelled")
-    fresh = _parsed(rows.join(kept.select(*one), one, "left_anti"), inverted, config)
-    return kept.unionByName(fresh).localCheckpoint()
+    return editions.select(*FIELDS, source.alias("source"), _digest(*FIELDS, source).alias("fingerprint"))
+
+
+def _digest(*columns: str | Column) -> Column:
+    texts = [F.col(one) if isinstance(one, str) else one for one in columns]
+    return F.xxhash64(*(F.coalesce(one.cast("string"), F.lit("\u0000")) for one in texts))  # it passes over nulls
 
 
 def _parsed(rows: DataFrame, inverted: frozenset[str], config: MatchConfig) -> DataFrame:
@@ -76,31 +113,32 @@ def _inverted(votes: DataFrame) -> frozenset[str]:
     return frozenset(row[0] for row in votes.groupBy("source").agg(F.sum("votes").alias("n")).where("n > 0").collect())
 
 
-def gather(parsed: DataFrame, decided: Constraints, before: State | None = None) -> tuple[DataFrame, DataFrame]:
-    """The editions with what they are `spelled` like, and the nodes (`NODES`).
+def spelled(parsed: DataFrame, decided: Constraints) -> DataFrame:
+    """The editions with what they are `spelled` like; those spelled alike are one node.
 
-    A node is all editions of one author under one spelling of one title. An edition without an author or a title
-    is a node by itself: it matches nobody by what it lacks. So is one that a person set apart.
-
-    Args:
-        parsed: from `parse`.
-        decided: what persons put together or apart.
-        before: nodes whose editions are the same are not made again.
+    An edition without an author or a title is a node by itself: it matches nobody by what it lacks. So is one that
+    a person set apart.
     """
-    alone = (F.col("surname") == "") | (F.col("main") == "") | F.col("edition_id").isin(_set_apart(decided))
-    spelled = F.when(alone, F.concat(F.lit("\u0000"), F.col("edition_id"))).otherwise(F.concat_ws("\u0001", *_SPELLING))
-    editions = parsed.withColumn("spelled", spelled)
-    if before is None:
-        nodes = _nodes(editions)
-    else:
-        moved = differing(editions, before.parsed, "edition_id", "fingerprint", "inverted", "spelled")
-        changed = moved.select("spelled").distinct().localCheckpoint()
-        kept = before.nodes.join(changed, "spelled", "left_anti").drop(*AUTHOR_COUNTS)
-        nodes = kept.unionByName(_nodes(editions.join(changed, "spelled", "left_semi")))
-    return editions, _with_author_counts(nodes).select(*NODES.names).localCheckpoint()
+    alone = ~_told() | _set_apart(decided)
+    spelling = F.concat_ws("\u0001", *_SPELLING)
+    return parsed.withColumn("spelled", F.when(alone, F.concat(F.lit(_ALONE), F.col("edition_id"))).otherwise(spelling))
 
 
-def _nodes(editions: DataFrame) -> DataFrame:
+def _told() -> Column:
+    return (F.col("surname") != "") & (F.col("main") != "")
+
+
+def _set_apart(decided: Constraints) -> Column:
+    return F.col("edition_id").isin(sorted({one for sides in decided.apart for side in sides for one in side}))
+
+
+def nodes_of(editions: DataFrame, config: MatchConfig) -> DataFrame:
+    """`NODES` of editions that are `spelled`."""
+    return _counted(_gathered(editions), config)
+
+
+def _gathered(editions: DataFrame) -> DataFrame:
+    """`NODES` without `COUNTED`."""
     values = [_values(name).alias(f"{name}s") for name in ("publisher", "year")]
     return editions.groupBy("spelled").agg(
         F.min("edition_id").alias("node"),
@@ -114,31 +152,64 @@ def _nodes(editions: DataFrame) -> DataFrame:
     )  # fmt: skip
 
 
-def _with_author_counts(nodes: DataFrame) -> DataFrame:
-    """`AUTHOR_COUNTS`: nodes and records of the author, which are rounded, so that one book more of a prolific author
-    does not change the likeness of all others."""
+def _values(name: str) -> Column:
+    """The distinct values that say something, sorted, a few of them."""
+    return F.slice(F.array_sort(F.collect_set(F.when(F.col(name) != "", F.col(name)))), 1, _MOST_VALUES)
+
+
+def _counted(nodes: DataFrame, config: MatchConfig) -> DataFrame:
+    """`NODES` of all nodes with some surnames: how many nodes and records the author has, which block that makes.
+
+    The counts are rounded, so that one book more of a prolific author does not change the likeness of all others.
+    """
     author, known = Window.partitionBy("surname", F.left("given", F.lit(1))), F.col("surname") != ""
-    counts = (F.count("*").over(author), F.sum("records").over(author))
-    return nodes.withColumns(
-        {name: F.when(known, _rounded(count)).otherwise(1.0) for name, count in zip(AUTHOR_COUNTS, counts, strict=True)}
-    )
+    crowded = F.count("*").over(Window.partitionBy("surname")) > config.block_size
+    initial = F.concat_ws("|", "surname", F.left("given", F.lit(1)))
+    counted = nodes.withColumns({
+        "author_nodes": F.when(known, _rounded(F.count("*").over(author))).otherwise(1.0),
+        "author_records": F.when(known, _rounded(F.sum("records").over(author))).otherwise(1.0),
+        "author_key": F.when(known & crowded, initial).otherwise(F.col("surname")),
+    })  # fmt: skip
+    told = [name for name in NODES.names if name != "stamp"]
+    return counted.withColumn("stamp", _digest(*told)).select(*NODES.names)
 
 
 def _rounded(count: Column) -> Column:
     return F.when(count <= _COUNTED_EXACTLY, count.cast("double")).otherwise(F.pow(2.0, F.round(F.log2(count) * 4) / 4))
 
 
-def _set_apart(decided: Constraints) -> list[str]:
-    return sorted({edition for sides in decided.apart for side in sides for edition in side})
-
-
-def _values(name: str) -> Column:
-    """The distinct values that say something, sorted, a few of them."""
-    return F.slice(F.array_sort(F.collect_set(F.when(F.col(name) != "", F.col(name)))), 1, _MOST_VALUES)
-
-
 def members_of(editions: DataFrame, nodes: DataFrame) -> DataFrame:
-    """The node of each edition: `edition_id`, `main`, `author_id` (null without an author), `node`."""
+    """The node of each edition: `edition_id`, `main`, `author_id` (null without an author), `node`, `records` of it."""
     author_id = F.when(F.col("surname") != "", F.trim(F.concat_ws(" ", "surname", "given")))
     rows = editions.select("edition_id", "spelled", "main", author_id.alias("author_id"))
-    return rows.join(nodes.select("spelled", "node"), "spelled").drop("spelled")
+    return rows.join(nodes.select("spelled", "node", "records"), "spelled").drop("spelled")
+
+
+def _gather_again(
+    rows: DataFrame, moved: DataFrame, config: MatchConfig, decided: Constraints, before: State, changed: float
+) -> Gathered:
+    """As `gather`, for the rows that moved (`_ONE`: new or gone), what they were beside, and nothing else."""
+    standing = before.parsed.join(small(moved), _ONE, "left_anti")
+    cast = standing.groupBy("source").agg(F.sum("vote").alias("votes"))
+    inverted = _inverted(_votes(rows.join(small(moved), _ONE, "left_semi")).unionByName(cast))
+    was_apart = F.col("spelled").startswith(_ALONE) & _told()
+    otherwise = (F.col("inverted") != F.col("source").isin(sorted(inverted))) | (was_apart != _set_apart(decided))
+    anew = small(moved.unionByName(standing.where(otherwise).select(*_ONE)).localCheckpoint())
+
+    fresh = spelled(_parsed(rows.join(anew, _ONE, "left_semi"), inverted, config), decided).localCheckpoint()
+    editions = before.parsed.join(anew, _ONE, "left_anti").unionByName(fresh)
+    gone = before.parsed.join(anew, _ONE, "left_semi").select("spelled", "surname")
+    touched = gone.unionByName(fresh.select("spelled", "surname")).localCheckpoint()
+    spellings, surnames = (
+        small(touched.where(F.col(name) != "").select(name, F.lit(True).alias(f"{name}_touched")).distinct())
+        for name in ("spelled", "surname")
+    )
+    marked = before.nodes.join(spellings, "spelled", "left").join(surnames, "surname", "left")
+    same = marked.where("spelled_touched IS NULL AND surname_touched IS NULL").select(*NODES.names)
+    old = marked.where("spelled_touched OR surname_touched").localCheckpoint()
+    kept = old.where("spelled_touched IS NULL").select(*(name for name in NODES.names if name not in COUNTED))
+    made = _gathered(editions.join(spellings, "spelled", "left_semi"))
+    new = _counted(kept.unionByName(made), config).localCheckpoint()
+    names = small(differing(new, old, "node", "stamp").localCheckpoint())
+    came, went = (side.select(*NODES.names).join(names, ["node", "stamp"], "left_semi") for side in (new, old))
+    return Gathered(editions, same.unionByName(new), came.localCheckpoint(), went.localCheckpoint(), changed)

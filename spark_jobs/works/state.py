@@ -17,15 +17,18 @@ from pyspark.sql import DataFrame, SparkSession
 
 from spark_jobs.files import make_text, place, read_text
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS
+from spark_jobs.works.pairs import NODE_TEXTS
 
-AUTHOR_COUNTS = ("author_nodes", "author_records")
-_text = pa.string()
+# What a node has of its author, and the digest of all of it.
+COUNTED = ("author_nodes", "author_records", "author_key", "stamp")
+_text, _texts = pa.string(), pa.list_(pa.string())
 NODES = pa.schema([
     pa.field("node", _text), pa.field("spelled", _text), *(pa.field(name, _text) for name in NODE_TEXTS),
-    pa.field("publishers", pa.list_(_text)), pa.field("years", pa.list_(_text)), pa.field("isbns", pa.list_(_text)),
-    *(pa.field(name, pa.float64() if name in AUTHOR_COUNTS else pa.int64()) for name in NODE_NUMBERS),
+    *(pa.field(name, _texts) for name in ("publishers", "years", "isbns")),
+    pa.field("records", pa.int64()), pa.field("author_nodes", pa.float64()), pa.field("author_records", pa.float64()),
+    pa.field("author_key", _text), pa.field("stamp", pa.int64()),
 ])  # fmt: skip
+WORTH_SAVING = 0.03  # share of changed rows from which on a state is kept in place of the one before
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,12 @@ class State:
     Attributes:
         parsed: `records.PARSED` of each edition and what it is `spelled` like.
         nodes: `NODES`, one row for each spelling.
-        blocks: `comparing.BLOCKS`: in which blocks each node stands.
         pairs: `comparing.COMPARED`: the pairs over the floor, once for each block that both stand in.
         linked: `linking.LINKED`: the cluster of each node that has a pair.
     """
 
     parsed: DataFrame
     nodes: DataFrame
-    blocks: DataFrame
     pairs: DataFrame
     linked: DataFrame
 

@@ -35,13 +35,13 @@ from spark_jobs.lake import spark_schema
 from spark_jobs.session import spark_session
 from spark_jobs.works import scorer
 from spark_jobs.works.clustering import assign
-from spark_jobs.works.comparing import block_members, block_rows, in_portions
+from spark_jobs.works.comparing import all_fresh, block_rows, in_portions
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.files import Columns, read_catalogue
 from spark_jobs.works.labels import Label, read_labels
 from spark_jobs.works.linking import link
-from spark_jobs.works.nodes import gather, members_of, parse
+from spark_jobs.works.nodes import members_of, nodes_of, parse, spelled
 from spark_jobs.works.pairs import Floats, Nodes, features, rarity_table
 from spark_jobs.works.records import FIELDS, PARSED
 
@@ -133,7 +133,7 @@ class Examples:
     Attributes:
         a, b: node ids, shape (n,). values: features, shape (n, f). same: whether they are one work, shape (n,).
         weight: how much each counts, sums to 1. fold: of each side, shape (2, n).
-        members, nodes: what `gather` gave.
+        members, nodes: from `spark_jobs.works.nodes`.
     """
 
     names: list[str]
@@ -149,9 +149,10 @@ class Examples:
 
 def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Floats) -> Examples:
     """Features and labels of all pairs that would be compared."""
-    editions, nodes = gather(parsed, Constraints([], []))
+    editions = spelled(parsed, Constraints([], []))
+    nodes = nodes_of(editions, config).localCheckpoint()
     members = members_of(editions, nodes).localCheckpoint()
-    rows = block_rows(nodes, block_members(nodes, config).withColumn("fresh", F.lit(True)), config)
+    rows = block_rows(nodes, all_fresh(nodes), config)
     names: list[str] = features(Nodes(_no_rows(), table), np.empty(0, np.int64), np.empty(0, np.int64))[0]
     schema = pa.schema([("a", pa.string()), ("b", pa.string()), *((name, pa.float32()) for name in names)])
 
@@ -180,7 +181,9 @@ def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Fl
                     np.stack(fold), members, nodes)  # fmt: skip
 
 
-def answers(parsed: DataFrame, labels: list[Label], table: Floats, worlds: list[Examples]) -> Examples:
+def answers(
+    parsed: DataFrame, labels: list[Label], config: MatchConfig, table: Floats, worlds: list[Examples]
+) -> Examples:
     """Features of the pairs that persons answered, in the catalogue that they were asked about.
 
     Editions that are not in it, and pairs of one spelling (which are one without a scorer), are left out; of several
@@ -190,7 +193,8 @@ def answers(parsed: DataFrame, labels: list[Label], table: Floats, worlds: list[
         ContractError: no answer is left.
     """
     spark = parsed.sparkSession
-    editions, nodes = gather(parsed, Constraints([], []))
+    editions = spelled(parsed, Constraints([], []))
+    nodes = nodes_of(editions, config).localCheckpoint()
     asked = spark.createDataFrame([(edition,) for edition in sorted({e for one in labels for e in one[:2]})],
                                   "edition_id string")  # fmt: skip
     members = members_of(editions, nodes).join(F.broadcast(asked), "edition_id")
@@ -268,7 +272,7 @@ def train(
     )
     truth = truth.join(folded, "work").localCheckpoint()
     worlds = [examples(changed(parsed, truth, world), truth, config, table) for world in WORLDS]
-    answered = [answers(parse(labels[0], config), labels[1], table, worlds)] if labels else []
+    answered = [answers(parse(labels[0], config), labels[1], config, table, worlds)] if labels else []
     predicted = [np.zeros(len(one.same), np.float32) for one in worlds + answered]
     for fold in range(FOLDS):
         model = fit(worlds + answered, fold)

@@ -21,12 +21,17 @@ def editions(*rows: tuple[str, str | None]) -> list[dict[str, object]]:
     ]
 
 
-def test_components_of_a_chain_a_star_and_a_pair(spark: SparkSession) -> None:
+@pytest.mark.parametrize("in_one_task", [0, 1000])
+def test_components_of_a_chain_a_star_and_a_pair(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, in_one_task: int
+) -> None:
+    monkeypatch.setattr("spark_jobs.components.IN_ONE_TASK", in_one_task)
     chain = [(f"c{n:02}", f"c{n + 1:02}") for n in range(30)]
     star = [("s00", f"s{n:02}") for n in range(1, 10)]
     edges = spark.createDataFrame([*chain, *star, ("p2", "p1"), ("p1", "p2")], "a string, b string")
     roots = {row.node: row.root for row in components(edges).collect()}
     assert len(roots) == 31 + 10 + 2
+    assert components(edges.limit(0)).count() == 0
     assert all(
         root == f"{node[0]}{'01' if node[0] == 'p' else '00'}".replace("p01", "p1") for node, root in roots.items()
     )

@@ -123,7 +123,7 @@ def test_a_block_over_its_bound_is_named_and_loses_nothing(editions):
 
 def test_a_run_that_starts_from_an_earlier_one_finds_the_same_works(spark, editions, tmp_path):
     """Rows come, go and change; blocks pass their bound both ways; a source turns its names round; a person decides."""
-    small, folder = MatchConfig(block_size=6, key_block_size=3), f"file://{tmp_path}/kept"
+    small, folder = MatchConfig(block_size=6, key_block_size=3, most_changed=1), f"file://{tmp_path}/kept"
     rows = [(title, "Anna Author") for pair in SAME for title in pair] + [("Dune", f"Frank Herbert{n}") for n in "abc"]
     rows += [(f"Tale of {w}", "Bo Few") for w in ("stone", "fire", "fires")] + [("Emma", "Jane Austen"), ("Emma", None)]
     base = editions(*rows).withColumn("source", F.lit("x"))

@@ -56,22 +56,22 @@ def test_an_answer_becomes_a_weighty_pair_of_the_training_and_moves_the_model(sp
     parsed = parse(spark.createDataFrame(rows, ", ".join(f"{name} string" for name in FIELDS)), MatchConfig())
     rng = np.random.default_rng(0)
     said = [("e1", "e2", True), ("e1", "e3", True), ("e4", "e5", True), ("e5", "e4", False), ("e1", "gone", True)]
-    names = answers(parsed, said, rarity(), [world(np.empty((9, 0)), np.zeros(9, bool), [])]).names
+    names = answers(parsed, said, MatchConfig(), rarity(), [world(np.empty((9, 0)), np.zeros(9, bool), [])]).names
     values, same = rng.random((2_000, len(names))).astype(np.float32), rng.random(2_000) < 0.1
     big = world(values, same, names)
 
-    found = answers(parsed, said, rarity(), [big])
+    found = answers(parsed, said, MatchConfig(), rarity(), [big])
     pairs = {tuple(sorted(pair)): bool(one) for *pair, one in zip(found.a, found.b, found.same, strict=True)}
     # e1 and e3 are of one spelling; the later answer about e4 and e5 holds.
     assert pairs == {("e1", "e2"): True, ("e4", "e5"): False}
     assert found.weight.tolist() == pytest.approx([ANSWER / 2_000] * 2)
     assert found.values[:, names.index("main_equal")].tolist() == [0, 0]
     assert set(found.fold.ravel().tolist()) <= set(range(FOLDS))
-    many = answers(parsed, said, rarity(), [world(values[:5], same[:5], names)])
+    many = answers(parsed, said, MatchConfig(), rarity(), [world(values[:5], same[:5], names)])
     assert many.weight.sum() == pytest.approx(1)  # never more than a world
 
     without, with_answers = (fit(worlds, None).predict(found.values) for worlds in ([big], [big, found]))
     order = list(pairs.values())
     assert with_answers[order.index(True)] > without[order.index(True)]
     with pytest.raises(ContractError, match="No label is of use"):
-        answers(parsed, [("e1", "gone", True)], rarity(), [big])
+        answers(parsed, [("e1", "gone", True)], MatchConfig(), rarity(), [big])
