@@ -63,8 +63,7 @@ _SUFFIX = re.compile(
 )
 _PARTICLES = frozenset({
     "le", "la", "de", "du", "des", "del", "della", "di", "da", "dos", "das", "do", "van", "von", "der", "den", "ten",
-    "ter", "mc", "mac", "st", "saint", "el", "al", "o", "zu", "zum", "zur", "vom", "af", "av", "bin", "ibn", "ben", "d",
-    "l", "dela",
+    "ter", "mc", "mac", "st", "saint", "el", "al", "zu", "zum", "zur", "vom", "af", "av", "bin", "ibn", "ben", "dela",
 })  # fmt: skip
 NOBODY = frozenset({
     "anonymous", "anonyme", "anonym", "anonimo", "anonimus", "unknown", "various", "various authors", "not applicable",
@@ -175,12 +174,15 @@ def _role(piece: str, at: int) -> tuple[str, str]:
 
 
 def _looks_inverted(names: str) -> bool:
-    """ "Le Guin, Ursula K.": one comma, a surname before it, initials or one given name and an initial behind."""
+    """ "Le Guin, Ursula K.": one comma, a surname before it, behind it one given name or several, an initial last.
+
+    "Homer, E. V. Rieu" are two persons.
+    """
     head, comma, rest = names.partition(",")
     if not comma or "," in rest or len(_own_words(head)) != 1:
         return False
     given = words(fold(rest)).split()
-    return bool(given) and (len(given) == 1 or any(len(word) == 1 for word in given))
+    return bool(given) and (len(given) == 1 or len(given[-1]) == 1)
 
 
 def _names(text: str, inverted: bool) -> list[str]:
@@ -192,7 +194,8 @@ def _names(text: str, inverted: bool) -> list[str]:
         parts = [part for part in parts if not _SUFFIX.match(part.lower())]
         if inverted and len(parts) >= 2 and len(_own_words(parts[0])) <= 2:
             # "Last, First, Other Last, Other First" is rare; what follows the first pair are whole names.
-            names.append(f"{parts[1]} \u0001{parts[0]}")
+            stop = "." if _LAST_INITIAL.search(parts[1]) else ""  # it was cut off with the piece's end
+            names.append(f"{parts[1]}{stop} \u0001{parts[0]}")
             names += parts[2:]
         else:
             names += parts
@@ -216,6 +219,7 @@ def _person(name: str, role: str) -> Person | None:
     return Person("".join(tokens[at:]), " ".join(tokens[:at]), role, name, name)
 
 
+_LAST_INITIAL = re.compile(r"\.\s*\w$")
 _INITIALS = re.compile(r"(?<![^\W\d_])([A-Z]{2,3})(?![^\W\d_]|\.)")
 _DOTTED = re.compile(r"(?<=[^\W\d_])\.(?=[^\W\d_])")
 

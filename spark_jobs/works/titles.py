@@ -147,7 +147,8 @@ def series_as_written(series: str, *texts: str) -> str:
             if end:
                 begin = start - 1 if start and _is_article(tokens[start - 1]) else start
                 end += _names_the_kind(series, folded[end : end + 1])
-                return " ".join(tokens[begin:end]).strip(" ,;:.-–()[]{}")
+                name = " ".join(tokens[begin:end]).strip(" ,;:.-–()[]{}")
+                return f"{name})" if "(" in name and ")" not in name else name
     return series.title()
 
 

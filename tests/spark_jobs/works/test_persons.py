@@ -12,6 +12,9 @@ WHOLE = {
     "JK Rowling": ["rowling/j k/writer"],
     "Le Guin, Ursula K.": ["leguin/ursula k/writer"],
     "Erasmus, Betty Radice": ["erasmus//writer", "radice/betty/writer"],
+    "Homer, E.V. Rieu": ["homer//writer", "rieu/e v/writer"], "Rowling, J. K.": ["rowling/j k/writer"],
+    "R.L. Stine": ["stine/r l/writer"], "William D. Howells": ["howells/william d/writer"],
+    "Jean d'Ormesson": ["dormesson/jean/writer"], "Flann O'Brien": ["obrien/flann/writer"],
     "edited by John Smith ; with contributions by Mary Doe": ["smith/john/editor", "doe/mary/contributor"],
     "by Homer ; translated by Robert Fagles ; introduction and notes by Bernard Knox.":
         ["homer//writer", "fagles/robert/translator", "knox/bernard/contributor"],
@@ -81,6 +84,11 @@ def test_an_alias_is_who_it_means(text: str) -> None:
 def test_an_alias_beside_its_own_name_is_one_person() -> None:
     found = parse_persons("King, Stephen; Richard Bachman; illustrated by Mary GrandPré", True, SHIPPED)
     assert [(person.surname, person.role) for person in found] == [("king", "writer"), ("grandpre", "illustrator")]
+
+
+def test_a_name_turned_round_is_written_as_it_is_spoken() -> None:
+    (person,) = parse_persons("Tolkien, J. R. R. (John Ronald Reuel), 1892-1973", True)
+    assert (person.written, person.name) == ("J. R. R. Tolkien", "J. R. R. Tolkien")
 
 
 def test_every_shipped_alias_leads_to_the_person_of_its_name() -> None:

@@ -54,6 +54,7 @@ SERIES_WRITTEN = {
     "Ender's Game (Ender's Saga, #1)": "Ender's Saga",
     "The Final Empire (Mistborn Trilogy, Book 1)": "Mistborn Trilogy",
     "Dragonflight (Dragonriders of Pern series Book 1)": "Dragonriders of Pern",
+    "Logopolis (Target Doctor Who [Numerical Order], #41)": "Target Doctor Who",
     "A Game of Thrones (a Song of Ice & Fire 1)": "Song of Ice & Fire",
 }
 
