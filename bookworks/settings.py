@@ -194,7 +194,11 @@ class Settings(BaseSettings):
         0.02, ge=0, le=1, description="By how much the quality of the works may fall from one run to the next."
     )
     works_max_share_change: float = Field(
-        0.1, ge=0, le=1, description="By how much the share of editions that are not alone in their work may change."
+        0.1,
+        ge=0,
+        le=1,
+        description="By how much the share of editions that are not alone in their work may change, above the share of "
+        "editions that came in.",
     )
     works_max_growth: float = Field(
         2.0, ge=1, description="By which factor the largest work may grow; one of up to 100 editions is never stopped."

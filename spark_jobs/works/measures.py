@@ -166,7 +166,8 @@ def complaints(now: Mapping[str, Interval], before: Mapping[str, Interval], limi
             if now[name].high < least:
                 found.append(f"{_change(name, now, before)} (allowed: down to {least:.3f})")
     if "share_not_alone" in now and "share_not_alone" in before:
-        low, high = (before["share_not_alone"].value + sign * limits.share for sign in (-1, 1))
+        may = limits.share + _turnover(now, before)
+        low, high = (before["share_not_alone"].value + sign * may for sign in (-1, 1))
         if now["share_not_alone"].high < low or now["share_not_alone"].low > high:
             found.append(
                 f"{_change('share_not_alone', now, before)} (allowed: {max(low, 0):.3f} to {min(high, 1):.3f})"
@@ -176,6 +177,12 @@ def complaints(now: Mapping[str, Interval], before: Mapping[str, Interval], limi
         if now["largest_work"].value > most:
             found.append(f"{_change('largest_work', now, before, '.0f')} (allowed: up to {most:.0f} editions)")
     return found
+
+
+def _turnover(now: Mapping[str, Interval], before: Mapping[str, Interval]) -> float:
+    """By how much the catalogue itself changed, as a share: editions that came in may all be alone, or none."""
+    counts = sorted(one["editions"].value for one in (now, before))
+    return 1 - counts[0] / max(counts[1], 1)
 
 
 def _change(name: str, now: Mapping[str, Interval], before: Mapping[str, Interval], form: str = ".3f") -> str:

@@ -115,17 +115,20 @@ def test_a_sample_tells_nothing_before_each_stratum_has_answers() -> None:
 
 
 def test_what_falls_or_jumps_too_far_is_named_with_what_is_allowed() -> None:
-    before = {"truth_bcubed_f1": exact(0.95), "largest_work": exact(60), "share_not_alone": exact(0.5)}
+    same = {"editions": exact(1000)}
+    before = same | {"truth_bcubed_f1": exact(0.95), "largest_work": exact(60), "share_not_alone": exact(0.5)}
     assert measures.complaints(before, before, LIMITS) == []
     assert measures.complaints(before, {}, LIMITS) == []
-    slight = {"truth_bcubed_f1": exact(0.931), "largest_work": exact(120), "share_not_alone": exact(0.59)}
+    slight = same | {"truth_bcubed_f1": exact(0.931), "largest_work": exact(120), "share_not_alone": exact(0.59)}
     assert measures.complaints(slight, before, LIMITS) == []
-    worse = {"truth_bcubed_f1": exact(0.9), "largest_work": exact(121), "share_not_alone": exact(0.3)}
+    worse = same | {"truth_bcubed_f1": exact(0.9), "largest_work": exact(121), "share_not_alone": exact(0.3)}
     assert measures.complaints(worse, before, LIMITS) == [
         "truth_bcubed_f1 went from 0.950 to 0.900 (allowed: down to 0.930)",
         "share_not_alone went from 0.500 to 0.300 (allowed: 0.400 to 0.600)",
         "largest_work went from 60 to 121 (allowed: up to 120 editions)",
     ]
+    grown = before | {"editions": exact(1250), "share_not_alone": exact(0.3)}  # a fifth is new, and may be alone
+    assert measures.complaints(grown, before, LIMITS) == []
 
 
 def test_what_chance_may_explain_stops_nothing() -> None:
