@@ -23,7 +23,7 @@ _SPELLING = ("surname", "given", "main", "subtitle", "volume", "series_number", 
 _ONE = ["edition_id", "fingerprint"]
 _MOST_VALUES = 6
 _MOST_ISBNS = 200
-_COUNTED_EXACTLY = 8  # nodes or records of an author; more of them are rounded to quarters of a doubling
+_COUNTED_EXACTLY = 8  # nodes or records of an author; more of them are rounded to halves of a doubling
 _ALONE = "\u0000"  # begins what an edition is spelled like that is a node by itself
 
 
@@ -175,7 +175,7 @@ def _counted(nodes: DataFrame, config: MatchConfig) -> DataFrame:
 
 
 def _rounded(count: Column) -> Column:
-    return F.when(count <= _COUNTED_EXACTLY, count.cast("double")).otherwise(F.pow(2.0, F.round(F.log2(count) * 4) / 4))
+    return F.when(count <= _COUNTED_EXACTLY, count.cast("double")).otherwise(F.pow(2.0, F.round(F.log2(count) * 2) / 2))
 
 
 def members_of(editions: DataFrame, nodes: DataFrame) -> DataFrame:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from bookworks import isbn
 from spark_jobs.files import make_text, place, read_text
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.pairs import NODE_TEXTS
@@ -78,7 +79,8 @@ def save(state: State, folder: str, config: MatchConfig) -> None:
 def made_by(config: MatchConfig) -> str:
     """A digest of all that the result depends on besides the rows: bounds, code, scorer."""
     digest = sha256(json.dumps(asdict(config), sort_keys=True).encode())
-    for path in sorted(Path(__file__).parent.rglob("*")):
+    jobs = Path(__file__).parents[1]
+    for path in (*sorted(jobs.rglob("*")), Path(isbn.__file__)):
         if path.is_file() and path.suffix != ".pyc":
             digest.update(path.read_bytes())
     return digest.hexdigest()
