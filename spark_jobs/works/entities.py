@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import groupby, permutations
+from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from bookworks.contracts.lake import CLEAN_SCHEMAS
 from spark_jobs.works.frames import in_buckets
 from spark_jobs.works.persons import given_agree
 
+Row = dict[str, Any]
+
 MAX_SUBJECTS = 20
 MAX_ALIASES = 20
-# What a format's own words say, the first that fits; all else is `other`, none at all `unknown`.
-FORMATS = {
+_FORMAT_WORDS = {
     "audio": r"audi|cassette|\bcds?\b|mp3|h(ö|o|oe)rb|lesung|livre lu",
     "ebook": r"e-?(book|livre)|kindle|nook|epub|pdf|digital|electronic|elektronisch|num(é|e)rique|electr(ó|o)nico",
     "paperback": r"paper|mass market|soft ?(cover|back)|taschen|brosch|kartoniert|broch|poche|pocket|r(ú|u)stica|"
     r"blanda|brossura|bolso",
     "hardcover": r"hard|cloth|gebunden|reli(é|e)|cartonn|tapa dura|rilegat|library binding|leather|leinen",
 }
-FULLER = pa.schema([pa.field("spelled", pa.string()), pa.field("fuller", pa.string())])
-_SERIES_MARK = r"\s*[(\[][^()\[\]]*#\s*\d[^()\[\]]*[)\]]\s*$"  # "(Discworld, #4)"
-_BUCKET_ROWS = 200_000
+_FORMATS = {name: re.compile(pattern) for name, pattern in _FORMAT_WORDS.items()}
+_SERIES_MARK = re.compile(r"\s*[(\[][^()\[\]]*#\s*\d[^()\[\]]*[)\]]\s*$")  # "(Discworld, #4)"
+_BUCKET_ROWS = 20_000
+
+_text = pa.string()
+
+
+def _structs(*fields: tuple[str, pa.DataType]) -> pa.DataType:
+    return pa.list_(pa.struct(list(fields)))
+
+
+# What is known of a work by itself.
+DESCRIBED = pa.schema([
+    *(pa.field(name, _text) for name in ("work_id", "title", "author", "spelled", "publisher", "language", "formats",
+                                         "image_url", "cycle", "series_name", "first_language")),
+    pa.field("series_number", pa.float64()), pa.field("year", pa.int32()), pa.field("editions", pa.int32()),
+    pa.field("languages", pa.list_(_text)), pa.field("subjects", pa.list_(_text)),
+    pa.field("firsts", _structs(("language", _text), ("title", _text))),
+    pa.field("persons", _structs(("spelled", _text), ("person", _text), ("written", _text), ("n", pa.int64()))),
+    pa.field("namesakes", _structs(("surname", _text), ("given", _text), ("other", _text))),
+])  # fmt: skip
+FULLER = pa.schema([pa.field("spelled", _text), pa.field("fuller", _text)])
 
 
 def describe(editions: DataFrame, assigned: DataFrame, parsed: DataFrame) -> tuple[DataFrame, DataFrame, DataFrame]:
@@ -40,11 +66,12 @@ def describe(editions: DataFrame, assigned: DataFrame, parsed: DataFrame) -> tup
         assigned: `edition_id`, `work_id`.
         parsed: `records.PARSED` of each edition.
     """
-    rows = _rows(editions, assigned, parsed).localCheckpoint()
-    works = _works(rows).localCheckpoint()
-    fuller = F.broadcast(_fuller(works).localCheckpoint())
-    works = _with_ids(works, fuller).localCheckpoint()
-    authors = _authors(works, _named(rows, fuller)).localCheckpoint()
+    # To weigh many texts of a work against one another takes loops; those of a work come together.
+    rows = _rows(editions, assigned, parsed)
+    alone = in_buckets(rows, ["work_id"], _BUCKET_ROWS, describe_works, DESCRIBED).localCheckpoint()
+    fuller = F.broadcast(_fuller(alone).localCheckpoint())
+    works = _with_ids(alone, fuller).localCheckpoint()
+    authors = _authors(works, _named(works, fuller)).localCheckpoint()
     series = _series(works).localCheckpoint()
     titled = _with_original_titles(works.drop("series"), authors)
     named = titled.join(series.select("series_id", F.col("name").alias("series")), "series_id", "left")
@@ -54,76 +81,122 @@ def describe(editions: DataFrame, assigned: DataFrame, parsed: DataFrame) -> tup
 
 
 def _rows(editions: DataFrame, assigned: DataFrame, parsed: DataFrame) -> DataFrame:
-    """Editions with their works, what was parsed of them, and how many of the work agree in it."""
+    """Editions with their works and what was parsed of them."""
     told = parsed.select(
         "edition_id", "main", "surname", "given", "written", F.col("author").alias("person"), "translated",
-        F.col("series").alias("cycle"), "series_name", F.expr("try_cast(series_number as double)").alias("number"),
-        F.when(F.col("surname") != "", F.trim(F.concat_ws(" ", "surname", "given"))).alias("spelled"),
+        F.col("series").alias("cycle"), "series_name", "series_number",
     )  # fmt: skip
-    bare = F.regexp_replace("title", _SERIES_MARK, "")
-    joined = (
-        editions.join(assigned.select("edition_id", "work_id"), "edition_id")
-        .join(told, "edition_id")
-        .withColumns({"title": F.when(bare != "", bare).otherwise(F.col("title")), "format": _format(F.col("format"))})
-        # A name in brackets without a number may be anything: "(Oprah's Book Club)".
-        .withColumn("in_series", (F.col("cycle") != "") & (F.col("series").isNotNull() | F.col("number").isNotNull()))
-        .repartition("work_id")
+    said = editions.select("edition_id", "title", "author", "publisher", "language", "year", "series", "format",
+                           F.slice("subjects", 1, MAX_SUBJECTS).alias("subjects"), "image_url")  # fmt: skip
+    return said.join(assigned.select("edition_id", "work_id"), "edition_id").join(told, "edition_id")
+
+
+def describe_works(table: pa.Table) -> pa.Table:
+    """`DESCRIBED` of whole works, from the rows of their editions."""
+    rows = sorted(table.to_pylist(), key=lambda row: (row["work_id"], row["edition_id"]))
+    works = [describe_work(list(editions)) for _, editions in groupby(rows, key=lambda row: row["work_id"])]
+    return pa.Table.from_pylist(works, schema=DESCRIBED)
+
+
+def describe_work(editions: list[Row]) -> Row:
+    """One row of `DESCRIBED`, from all editions of a work."""
+    bare = [_SERIES_MARK.sub("", row["title"]) or row["title"] for row in editions]
+    persons = Counter(
+        (row["surname"], row["given"], row["person"], row["written"]) for row in editions if row["surname"]
     )
-    return joined.withColumns({
-        "same_main": _same("main"), "same_title": _same("main", "title"), "same_format": _same("format"),
-        "same_cycle": _same("in_series", "cycle"), "same_number": _same("in_series", "cycle", "number"),
-    })  # fmt: skip
+    years = [row["year"] for row in editions if row["year"] is not None]
+    return {
+        "work_id": editions[0]["work_id"],
+        "title": _best_title([row["main"] for row in editions], bare),
+        **{name: _most(row[name] for row in editions) for name in ("author", "publisher", "language")},
+        "spelled": _most(_spelled(row["surname"], row["given"]) for row in editions if row["surname"]),
+        "year": min(years, default=None),
+        "languages": sorted({row["language"] for row in editions if row["language"]}),
+        "formats": json.dumps(dict(sorted(Counter(format_name(row["format"]) for row in editions).items()))),
+        "subjects": sorted({subject for row in editions for subject in row["subjects"] or ()})[:MAX_SUBJECTS],
+        "image_url": min((row["image_url"] for row in editions if row["image_url"]), default=None),
+        "editions": len(editions),
+        "persons": [
+            {"spelled": _spelled(surname, given), "person": person, "written": written, "n": n}
+            for (surname, given, person, written), n in persons.items()
+        ],
+        "namesakes": [
+            {"surname": a[0], "given": a[1], "other": b[1]}
+            for a, b in permutations({(surname, given) for surname, given, *_ in persons}, 2) if a[0] == b[0]
+        ],
+        **_place_in_series(editions), **_firsts(editions, bare),
+    }  # fmt: skip
 
 
-def _same(*names: str) -> Column:
-    return F.count("*").over(Window.partitionBy("work_id", *names))
+def _spelled(surname: str, given: str) -> str:
+    return f"{surname} {given}".strip()
 
 
-def _format(written: Column) -> Column:
-    """The name of a format in `FORMATS`, or `other`, or `unknown`."""
-    folded = F.lower(F.trim(written))
-    named = F.when(F.coalesce(folded, F.lit("")) == "", "unknown")
-    for name, pattern in FORMATS.items():
-        named = named.when(folded.rlike(pattern), name)
-    return named.otherwise("other")
+def _most(values: Iterable[Any]) -> Any:
+    """The most frequent value, of several the smallest; None where there is none."""
+    told = [value for value in values if value is not None]
+    if len(set(told)) <= 1:  # so it is with most works
+        return told[0] if told else None
+    counted = Counter(told)
+    return min(counted, key=lambda value: (-counted[value], value))
 
 
-def _well_written(name: str) -> Column:
+def _best_title(mains: list[str], titles: list[str]) -> str:
+    frequent, counted = Counter(mains), Counter(zip(mains, titles, strict=True))
+    best = max(counted, key=lambda one: (frequent[one[0]], _well_written(one[1]), counted[one], -len(one[1]), one[1]))
+    return best[1]
+
+
+def _well_written(text: str) -> bool:
     """Whether a text is neither all capitals nor all small, where its script has both."""
-    upper, lower = F.upper(name), F.lower(name)
-    return ((F.col(name) != upper) & (F.col(name) != lower)) | (upper == lower)
+    return text not in {text.upper(), text.lower()} or text.upper() == text.lower()
 
 
-def _works(rows: DataFrame) -> DataFrame:
-    length = F.length("title")
-    titled = F.struct("same_main", _well_written("title").alias("well"), "same_title", -length, "title")
-    subjects = F.array_sort(F.array_distinct(F.flatten(F.collect_list(F.slice("subjects", 1, MAX_SUBJECTS)))))
-    first = F.struct("year", "language", (~_well_written("title")).alias("ill"), length, "title")
-    dated = F.col("year").isNotNull() & F.col("language").isNotNull() & ~F.col("translated")
-    cycle = F.struct("same_cycle", "cycle", F.col("number").isNotNull().alias("numbered"), "same_number", "number",
-                     "series_name")  # fmt: skip
-    formats = F.map_from_entries(F.array_sort(F.collect_set(F.struct("format", "same_format"))))
-    return rows.groupBy("work_id").agg(
-        F.max(titled).getField("title").alias("title"),
-        *(F.mode(name, True).alias(name) for name in ("author", "spelled", "publisher", "language")),
-        F.array_sort(F.collect_set("language")).alias("languages"),
-        F.collect_set(F.when(dated, first)).alias("firsts"),
-        F.collect_set(F.when(F.col("surname") != "", F.struct("surname", "given"))).alias("names"),
-        F.max(F.when(F.col("in_series"), cycle)).alias("cycle"),
-        F.to_json(formats).alias("formats"),
-        F.min("year").alias("year"),
-        F.slice(subjects, 1, MAX_SUBJECTS).alias("subjects"),
-        F.min("image_url").alias("image_url"),
-        F.count("*").cast("int").alias("editions"),
+@lru_cache(maxsize=4096)
+def format_name(written: str | None) -> str:
+    """What a format's words say: audio, ebook, paperback, hardcover, the first that fits; else other, or unknown."""
+    folded = (written or "").strip().lower()
+    if not folded:
+        return "unknown"
+    return next((name for name, pattern in _FORMATS.items() if pattern.search(folded)), "other")
+
+
+def _place_in_series(editions: list[Row]) -> Row:
+    """The series that most editions name, and the number in it.
+
+    A name in a title's brackets without a number may be anything: "(Oprah's Book Club)".
+    """
+    named = [row for row in editions if row["cycle"] and (row["series"] or row["series_number"])]
+    cycle = _most(row["cycle"] for row in named)
+    own = [row for row in named if row["cycle"] == cycle]
+    number, name = _most(_number(row["series_number"]) for row in own), _most(row["series_name"] for row in own)
+    return {"cycle": cycle, "series_number": number, "series_name": name}
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _firsts(editions: list[Row], titles: list[str]) -> Row:
+    """The title of the first dated edition in each language, translations that name the translator left out."""
+    dated = sorted(
+        (row["year"], row["language"], not _well_written(title), len(title), title)
+        for row, title in zip(editions, titles, strict=True)
+        if row["year"] is not None and row["language"] and not row["translated"]
     )
+    first: dict[str, str] = {}
+    for _, language, _, _, title in dated:
+        first.setdefault(language, title)
+    firsts = [{"language": language, "title": title} for language, title in first.items()]
+    return {"firsts": firsts, "first_language": dated[0][1] if dated else None}
 
 
 def _fuller(works: DataFrame) -> DataFrame:
     """`FULLER`: the spellings of authors that stand for a fuller one (`fullest`)."""
-    name = works.where(F.size("names") > 1).select("names", F.explode("names").alias("name"))
-    pairs = name.select("name.surname", F.col("name.given").alias("given"), F.explode("names").alias("other")).where(
-        "other.surname = surname and other.given <> given"
-    )
+    pairs = works.select(F.inline("namesakes"))
 
     # Following one spelling to another needs a loop; the pairs are few, and those of a surname come together.
     def run(table: pa.Table) -> pa.Table:
@@ -131,8 +204,7 @@ def _fuller(works: DataFrame) -> DataFrame:
         leads = fullest(seen)
         return pa.table([list(leads), list(leads.values())], schema=FULLER)
 
-    columns = pairs.select("surname", "given", F.col("other.given").alias("other"))
-    return in_buckets(columns, ["surname"], _BUCKET_ROWS, run, FULLER)
+    return in_buckets(pairs, ["surname"], _BUCKET_ROWS, run, FULLER)
 
 
 def fullest(shared: dict[tuple[str, str, str], int]) -> dict[str, str]:
@@ -163,24 +235,24 @@ def _fullness(given: str) -> tuple[bool, int, str]:
 
 
 def _with_ids(works: DataFrame, fuller: DataFrame) -> DataFrame:
-    """Works with `author_id`, `series_id` and `series_number`."""
+    """Works with `author_id` and `series_id`."""
     surname = F.substring_index("author_id", " ", 1)  # a surname has no blanks
     named = works.join(fuller, "spelled", "left").withColumn("author_id", F.coalesce("fuller", "spelled"))
     return named.withColumns({
-        "series_id": F.when(F.col("cycle").isNotNull(), F.concat_ws("|", surname, "cycle.cycle")),
-        "series": F.col("cycle.series_name"), "series_number": F.col("cycle.number"),
-        "first_language": F.array_min("firsts").getField("language"),
+        "series_id": F.when(F.col("cycle").isNotNull(), F.concat_ws("|", surname, "cycle")),
+        "series": F.col("series_name"),
     })  # fmt: skip
 
 
-def _named(rows: DataFrame, fuller: DataFrame) -> DataFrame:
+def _named(works: DataFrame, fuller: DataFrame) -> DataFrame:
     """`author_id`, `name`, `seen`: what each author is called, and all spellings, most frequent first."""
-    counted = rows.where("spelled is not null").groupBy("spelled", "person", "written").agg(F.count("*").alias("n"))
+    counted = works.select(F.inline("persons")).groupBy("spelled", "person", "written").agg(F.sum("n").alias("n"))
     author_id = F.coalesce("fuller", "spelled").alias("author_id")
     forms = counted.join(fuller, "spelled", "left").select(author_id, "person", "written", "n")
     n = {of: F.sum("n").over(Window.partitionBy("author_id", of)) for of in ("person", "written")}
     rated = forms.withColumns({"n_person": n["person"], "n_written": n["written"]})
-    best = F.struct(_well_written("person").alias("well"), "n_person", "person")
+    shouted = (F.col("person") == F.upper("person")) & (F.col("person") != F.lower("person"))
+    best = F.struct((~shouted).alias("well"), "n_person", "person")
     ranked = F.collect_set(F.struct((-F.col("n_written")).alias("rank"), "written"))
     return rated.groupBy("author_id").agg(
         F.max(best).getField("person").alias("name"), F.array_sort(ranked).getField("written").alias("seen")
@@ -214,4 +286,4 @@ def _with_original_titles(works: DataFrame, authors: DataFrame) -> DataFrame:
     own = F.coalesce("spoken", "first_language")
     originals = F.filter("firsts", lambda one: one.getField("language") == own)
     spoken = works.join(authors.select("author_id", "spoken"), "author_id", "left")
-    return spoken.withColumn("original_title", F.array_min(originals).getField("title"))
+    return spoken.withColumn("original_title", F.try_element_at(originals, F.lit(1)).getField("title"))

@@ -8,13 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from bookworks.contracts.lake import CLEAN_SCHEMAS
 from spark_jobs.cluster_works import identity_rows
 from spark_jobs.lake import conform, spark_schema
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.entities import _format, describe, fullest
+from spark_jobs.works.entities import describe, format_name, fullest
 from spark_jobs.works.nodes import parse
 
 Rows = dict[str, dict[str, Any]]
@@ -161,9 +160,9 @@ FORMATS = {
 }  # fmt: skip
 
 
-def test_formats_have_few_names(spark: SparkSession) -> None:
-    frame = spark.createDataFrame([(name,) for name in FORMATS], "written string")
-    assert [row[0] for row in frame.select(_format(F.col("written"))).collect()] == list(FORMATS.values())
+@pytest.mark.parametrize("written", FORMATS)
+def test_formats_have_few_names(written: str | None) -> None:
+    assert format_name(written) == FORMATS[written]
 
 
 def test_a_spelling_leads_to_the_fullest_it_shares_works_with() -> None:
