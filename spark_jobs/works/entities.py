@@ -121,8 +121,9 @@ def describe_work(editions: list[Row]) -> Row:
             for (surname, given, person, written), n in persons.items()
         ],
         "namesakes": [
-            {"surname": a[0], "given": a[1], "other": b[1]}
-            for a, b in permutations({(surname, given) for surname, given, *_ in persons}, 2) if a[0] == b[0]
+            {"surname": surname, "given": given, "other": other}
+            for surname, names in groupby(sorted({one[:2] for one in persons}), key=lambda name: name[0])
+            for (_, given), (_, other) in permutations(names, 2)
         ],
         **_place_in_series(editions), **_firsts(editions, bare),
     }  # fmt: skip
