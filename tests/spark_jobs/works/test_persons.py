@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from bookworks.errors import SettingError
 from spark_jobs.works.aliases import Alias, load_aliases
+from spark_jobs.works.cli import app
 from spark_jobs.works.persons import Aliases, given_agree, names_are_inverted, parse_persons
 
 WHOLE = {
@@ -139,3 +141,12 @@ def test_a_file_of_other_columns_or_none_is_told(tmp_path: Path) -> None:
         load_aliases(path)
     with pytest.raises(SettingError, match="cannot be read"):
         load_aliases(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("arguments", [["cluster", "--input"], ["match", "--right", "r.csv", "--left"]])
+def test_a_command_reads_the_aliases_before_anything_else(tmp_path: Path, arguments: list[str]) -> None:
+    path = own(tmp_path, "Ann Other,Jane Doe,nickname")
+    options = ["c.csv", "--columns", "id=id,title=t", "--output", str(tmp_path / "o.csv"), "--aliases", str(path)]
+    error = CliRunner().invoke(app, [*arguments, *options]).exception
+    assert isinstance(error, SettingError)
+    assert "Line 2 of the authors' aliases" in str(error)
