@@ -184,11 +184,11 @@ def _joined(parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
 
 
 def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config: MatchConfig) -> Any:
-    """What the labelled editions could not teach: two places in one series are two works; a shared ISBN speaks for one,
-    and so do publisher and year together where an author is missing."""
+    """What the labelled editions could not teach: two places in one series, or two numbers for titles, are two works; a
+    shared ISBN speaks for one, and so do publisher and year together where an author is missing."""
     p = p.astype(float)
     for k, (i, j) in enumerate(zip(a, b, strict=True)):
-        if _other_volume(columns, i, j):
+        if _other_volume(columns, i, j) or _other_number(columns["main"][i], columns["main"][j]):
             p[k] = min(p[k], UNSEEN)
         elif columns["rule"][i] == blocks.ISBN:
             p[k] = max(p[k], config.isbn_probability)
@@ -210,6 +210,11 @@ def _other_volume(columns: dict[str, list[Any]], i: int, j: int) -> bool:
     numbers, series = columns["series_number"], columns["series"]
     different = numbers[i] and numbers[j] and numbers[i] != numbers[j]
     return bool(different and fuzz.token_set_ratio(series[i], series[j]) >= _SAME_SERIES)
+
+
+def _other_number(one: str, other: str) -> bool:
+    """Titles that are numbers and nothing else, "1984" and "1985"."""
+    return one != other and one.isdigit() and other.isdigit()
 
 
 def _meet(values: list[Any], i: int, j: int) -> bool:

@@ -65,12 +65,6 @@ def make_marts(
             cursor.executemany("insert into marts.events values (%s,%s,%s,%s)", events)
 
 
-def add_event(settings: Settings, user_id: str, work_id: str, at: datetime) -> None:
-    """One more liking."""
-    with postgres.connect(settings, settings.warehouse_db) as db:
-        db.execute("insert into marts.events values (%s,%s,1.0,%s)", (user_id, work_id, at))
-
-
 def _work(i: int) -> tuple[object, ...]:
     author = f"Author {i % 30}"
     title = f"The {('river', 'murder', 'garden', 'ship', 'winter', 'letter')[i % TASTES]} number {i}"

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from bookworks.adapters import clickhouse, mlflow, registry, s3
 from bookworks.models.bundle import Bundle
 from bookworks.models.reader import ReaderState
 from bookworks.settings import Settings
-from tests.support.marts import add_event, make_marts
+from tests.support.marts import make_marts
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -121,8 +120,7 @@ def test_gate_register_promote_and_roll_back(settings: Settings, first: str, cal
         assert registry.version_of_alias(client, settings, "champion") is None
     call("bookworks.cli.main", "models", "promote")
 
-    add_event(settings, "r0001", "w0008", datetime(2026, 7, 1, tzinfo=UTC))
-    sets = [part for value in QUICK for part in ("--set", value)]
+    sets = [part for value in (*QUICK, "train_als.factors=4") for part in ("--set", value)]
     call("training.repro", "--run-id", "second", *sets, "bundle")
     two = version_of(settings, "second")
     assert two != one
