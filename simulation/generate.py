@@ -79,7 +79,7 @@ def generate(options: Options, out: Path) -> dict[str, int]:
     editions = make_editions(works, rngs[1])
     readers = make_readers(options.readers, rngs[2])
     columns = _in_order(_simulate(works, readers, options, rngs[3]), options.events)
-    (out / "truth").mkdir(parents=True, exist_ok=True)
+    _make_folder(out / "truth")
     dirt = Dirt(options.dirt, rngs[5])
     counts = {
         "catalogue": dirt.write(out / "catalogue.jsonl", _catalogue(works, editions, options, rngs[4])),
@@ -105,7 +105,7 @@ def write_catalogue(options: Options, out: Path) -> int:
     made, varied = (np.random.default_rng(seed) for seed in np.random.SeedSequence(options.seed).spawn(2))
     works = make_works(options.works, made)
     editions = make_editions(works, made)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     count = len(editions.work)
     records = (edition_record(works, editions, e, varied) for e in range(count))
     _csv(out / "records.csv", RECORD, ([record[name] for name in RECORD] for record in records))
@@ -243,6 +243,14 @@ def _write_truth(
 
 def _round(*values: float) -> list[float]:
     return [round(float(v), 4) for v in values]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        received = f"{folder}: {error.strerror}"
+        raise SettingError("--out is no folder that can be written", received=received, todo="name another.") from None
 
 
 def _csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:

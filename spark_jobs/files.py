@@ -26,7 +26,7 @@ def read_text(spark: SparkSession, address: str) -> str | None:
 
 
 def make_text(spark: SparkSession, address: str, text: str) -> None:
-    """Write a small file, whole, in place of what was there."""
+    """Write a small file in place of what was there; an object store replaces it whole."""
     store, path = place(spark, address)
     stream = store.create(path, True)
     stream.write(bytearray(text, "utf-8"))

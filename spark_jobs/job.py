@@ -20,9 +20,9 @@ from spark_jobs.session import first_line, spark_session
 # Words by which a store or data base that does not answer is known in the text of a JVM error.
 AWAY_WORDS = (
     "ConnectException", "Connection refused", "UnknownHostException", "SocketTimeoutException", "NoRouteToHost",
-    "SdkClientException", "ConnectTimeout", "Connection attempt failed", "503", "SlowDown",
+    "SdkClientException", "ConnectTimeout", "Connection attempt failed", "Status Code: 503", "SlowDown",
 )  # fmt: skip
-REFUSED_WORDS = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403")
+REFUSED_WORDS = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Status Code: 403")
 NO_BUCKET_WORDS = ("NoSuchBucket", "UnknownStoreException")
 
 

@@ -25,14 +25,14 @@ def block_pairs(
     Args:
         rule: why they stand together; decides what another block compares already.
         rows: indices into the columns.
-        columns: of the nodes: `main`, `surname`, `given`.
+        columns: of the nodes: `main`, `author_key`, `given`.
         fresh: pairs without a fresh side are left out.
         bound: blocks up to this size are compared pair by pair; larger ones only where a rare word is shared
             (same author), or not at all.
     """
     if len(rows) < 2 or (len(rows) > bound and rule != AUTHOR):
         return NO_PAIRS
-    main, surname, given = (columns[name] for name in ("main", "surname", "given"))
+    main, author, given = (columns[name] for name in ("main", "author_key", "given"))
     first, second = _all(len(rows)) if len(rows) <= bound else _sharing_words([main[i] for i in rows], bound)
     a, b = rows[first], rows[second]
     wanted = fresh[a] | fresh[b]
@@ -40,9 +40,9 @@ def block_pairs(
     if rule == AUTHOR:
         kept = given_relation(given, a, b) >= 0  # other initials: another person
     elif rule == TITLE:
-        kept = np.array([surname[i] != surname[j] or not surname[i] for i, j in zip(a, b, strict=True)], bool)
+        kept = np.array([author[i] != author[j] or not author[i] for i, j in zip(a, b, strict=True)], bool)
     elif rule == PERSON:
-        kept = np.array([surname[i] != surname[j] and main[i] != main[j] for i, j in zip(a, b, strict=True)], bool)
+        kept = np.array([author[i] != author[j] and main[i] != main[j] for i, j in zip(a, b, strict=True)], bool)
     else:
         kept = np.ones(len(a), bool)
     return a[kept], b[kept]

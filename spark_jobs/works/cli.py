@@ -66,17 +66,16 @@ def cluster_command(
     console = Console(stderr=True)
     parsed, config = Columns.of_text(columns), _config(threshold, aliases)
     _check_output(output, input)
+    _check_output(_report_of(output), input)
+    kept = _folder(keep) if keep else None
     with TemporaryDirectory() as folder, _spark(console) as spark:
         began = time.monotonic()
         with console.status(f"reading {input.name}"):
             catalogue = read_catalogue(spark, input, parsed, Path(folder), separator, encoding)
         with console.status(f"clustering {catalogue.rows:,} records"):
-            kept = keep and keep.absolute().as_uri()
             before = load(spark, kept, config) if kept else None
             clustered = cluster(once(catalogue.editions).localCheckpoint(), config, before=before)
             works = write(catalogue, clustered.editions.localCheckpoint(), output)
-            if kept and clustered.changed > WORTH_SAVING:
-                save(clustered.state, kept, config)
         seconds = time.monotonic() - began
         _report(console, catalogue, output, works, seconds)
         if as_json:
@@ -85,6 +84,32 @@ def cluster_command(
         for row in clustered.cut.orderBy(F.desc("nodes")).limit(MOST_SHOWN).collect():
             told = f"not all compared: {row['nodes']:,} spellings with the {row['rule']} {row['key']!r}"
             console.print(told, style="yellow", markup=False)
+        if kept and clustered.changed > WORTH_SAVING:
+            with console.status("keeping what was found"):
+                save(clustered.state, kept, config)
+
+
+def _folder(keep: Path) -> str:
+    """The address of the folder, made if missing.
+
+    Raises:
+        SettingError: it cannot be written, or its name cannot be told to Spark.
+    """
+    allowed, todo = "a folder that can be written, without any of *?[]{} in its path", "name another one."
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            "--keep is no folder", received=f"{keep}: {error.strerror}", allowed=allowed, todo=todo
+        ) from None
+    if not os.access(keep, os.W_OK) or set("*?[]{}") & set(str(keep.absolute())):
+        raise SettingError("--keep cannot be used", received=keep, allowed=allowed, todo=todo)
+    return f"file://{keep.absolute()}"
+
+
+def _report_of(output: Path, side: str = "") -> Path:
+    """Where the rows go that could not be read."""
+    return output.with_suffix(f"{side}.rejected.csv")
 
 
 def once(editions: DataFrame) -> DataFrame:
@@ -110,12 +135,13 @@ def write(catalogue: Catalogue, clusters: DataFrame, output: Path) -> int:
 def _report(console: Console, catalogue: Catalogue, output: Path, works: int, seconds: float) -> None:
     rate = catalogue.rows / max(seconds, 0.001)
     console.print(f"{catalogue.rows:,} records, {works:,} works, {seconds:.1f} s ({rate:,.0f} records/s): {output}")
-    _report_rejected(console, catalogue, output.with_suffix(".rejected.csv"))
+    _report_rejected(console, catalogue, _report_of(output))
 
 
 def _report_rejected(console: Console, catalogue: Catalogue, report: Path) -> None:
     """Keep what could not be read, with its line."""
     if not catalogue.rejected:
+        report.unlink(missing_ok=True)  # of an earlier run
         return
     with report.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -132,7 +158,11 @@ def _check_output(output: Path, *inputs: Path) -> None:
     """
     if output.resolve() in {path.resolve() for path in inputs}:
         raise SettingError("--output would overwrite a catalogue", received=output, todo="name another file.")
-    if not output.parent.is_dir() or output.is_dir() or not os.access(output.parent, os.W_OK):
+    if (
+        not output.parent.is_dir()
+        or output.is_dir()
+        or not os.access(output if output.exists() else output.parent, os.W_OK)
+    ):
         raise SettingError("--output cannot be written", received=output, allowed="a file in a folder that is there",
                            todo="make the folder, or name another file.")  # fmt: skip
 
@@ -165,7 +195,7 @@ def match_command(
             count = _write_pairs(pairs, output)
     console.print(f"{count:,} pairs: {output}")
     for side, name in zip(sides, ("left", "right"), strict=True):
-        _report_rejected(console, side, output.with_suffix(f".{name}.rejected.csv"))
+        _report_rejected(console, side, _report_of(output, f".{name}"))
 
 
 def _write_pairs(pairs: DataFrame, output: Path) -> int:

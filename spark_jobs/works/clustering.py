@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from spark_jobs.lake import spark_schema
-from spark_jobs.works.comparing import COMPARED, SAID, compare, over_bound
+from spark_jobs.works.comparing import SAID, compare, over_bound
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.linkage import APART, TOGETHER
@@ -81,19 +80,24 @@ def cluster(
 
 
 def _bonds(members: DataFrame, decided: Constraints) -> DataFrame:
-    """What persons decided, as `COMPARED` with `TOGETHER` or `APART` for a probability."""
+    """What persons decided of editions that are there, as `COMPARED` with `TOGETHER` or `APART` for a probability."""
     spark = members.sparkSession
-    ties = [(group[0], other, TOGETHER) for group in decided.together for other in group[1:]]
-    ties += [(left, right, APART) for sides in decided.apart for left in sides[0] for right in sides[1]]
-    if not ties:
-        return spark.createDataFrame([], spark_schema(COMPARED))
-    wanted = spark.createDataFrame(ties, "left string, right string, p double")
     of = members.select("edition_id", "node")
-    a = of.select(F.col("edition_id").alias("left"), F.col("node").alias("x"))
-    b = of.select(F.col("edition_id").alias("right"), F.col("node").alias("y"))
-    nodes = wanted.join(a, "left").join(b, "right").where("x <> y")
-    names = [F.least("x", "y").alias("a"), F.greatest("x", "y").alias("b")]
-    return nodes.select(F.lit(SAID).alias("rule"), F.lit("").alias("key"), *names, "p").distinct()
+    pairs = spark.createDataFrame([], "a string, b string, p double")
+    if decided.together:
+        rows = [(n, edition) for n, group in enumerate(decided.together) for edition in group]
+        groups = spark.createDataFrame(rows, "n long, edition_id string").join(of, "edition_id")
+        first = F.min("node").over(Window.partitionBy("n"))
+        ties = groups.select(first.alias("a"), F.col("node").alias("b"), F.lit(TOGETHER))
+        pairs = pairs.union(ties.where("a <> b").distinct())
+    if decided.apart:
+        rows = [(n, side, one) for n, sides in enumerate(decided.apart) for side in (0, 1) for one in sides[side]]
+        both = spark.createDataFrame(rows, "n long, side int, edition_id string").join(of, "edition_id")
+        x, y = (both.where(F.col("side") == side).select("n", F.col("node").alias(name)).distinct()
+                for side, name in ((0, "x"), (1, "y")))  # fmt: skip
+        found = x.join(y, "n").where("x <> y")
+        pairs = pairs.union(found.select(F.least("x", "y"), F.greatest("x", "y"), F.lit(APART)).distinct())
+    return pairs.select(F.lit(SAID).alias("rule"), F.lit("").alias("key"), "a", "b", "p")
 
 
 def assign(members: DataFrame, linked: DataFrame) -> DataFrame:

@@ -27,7 +27,7 @@ from spark_jobs.works.state import State
 COMPARED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("rule", "key", "a", "b")), pa.field("p", pa.float64()),
 ])  # fmt: skip
-_ROW = ("rule", "key", "fresh", "node", "publishers", "years", *NODE_TEXTS, *NODE_NUMBERS)
+_ROW = ("rule", "key", "fresh", "node", "author_key", "publishers", "years", *NODE_TEXTS, *NODE_NUMBERS)
 SAID = "said"  # in place of a block's rule: a person is sure
 _TELLING_WORDS = 3  # of a title that may match without an author
 _TITLE_ALONE = 0.3
@@ -163,7 +163,7 @@ def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
 
 
 def in_portions(columns: dict[str, list[Any]], config: MatchConfig) -> Iterator[tuple[Any, Any]]:
-    """Index pairs to compare, of whole blocks, some 100,000 at a time; columns sorted by rule and key."""
+    """Index pairs to compare, at most `_PORTION` at a time; columns sorted by rule and key."""
     waiting: list[tuple[Any, Any]] = []
     fresh = np.array(columns["fresh"], bool)
     for rows in blocks.runs(list(zip(columns["rule"], columns["key"], strict=True))):
@@ -173,14 +173,16 @@ def in_portions(columns: dict[str, list[Any]], config: MatchConfig) -> Iterator[
         bound = config.block_size if rule == blocks.AUTHOR else config.key_block_size
         waiting.append(blocks.block_pairs(rule, rows, columns, fresh, bound))
         if sum(len(a) for a, _ in waiting) >= _PORTION:
-            yield _joined(waiting)
+            yield from _portions(waiting)
             waiting = []
     if waiting:
-        yield _joined(waiting)
+        yield from _portions(waiting)
 
 
-def _joined(parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-    return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
+def _portions(parts: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    a, b = np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
+    for at in range(0, max(len(a), 1), _PORTION):
+        yield a[at : at + _PORTION], b[at : at + _PORTION]
 
 
 def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config: MatchConfig) -> Any:

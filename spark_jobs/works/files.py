@@ -154,15 +154,15 @@ def read_rows(
                 lines.give_back(taken[1:])
                 taken = taken[:1]
                 found = _of_width(taken[0], len(header), separator)
-            raw = "".join(taken)[:500]
+            whole = "".join(taken)
+            raw = whole[:500].encode(encoding, "replace").decode(encoding, "replace")
             if found is None:
-                count = len(next(iter(_parsed(raw, separator)), []))
+                count = len(next(iter(_parsed(whole, separator)), []))
                 rejected.append((first, f"{count} fields where the header has {len(header)}", raw))
                 continue
             for at, row in enumerate(found):
                 if any("\udc80" <= c <= "\udcff" for field in row for c in field):
-                    shown = raw.encode(encoding, "replace").decode(encoding, "replace")
-                    rejected.append((first + at, f"not {encoding}", shown))
+                    rejected.append((first + at, f"not {encoding}", raw))
                 elif not row[places["edition_id"]].strip():
                     rejected.append((first + at, "no id", raw))
                 else:

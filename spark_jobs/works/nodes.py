@@ -63,7 +63,7 @@ def gather(
     if before is not None:
         rows = _with_fingerprint(editions)
         moved = differing(rows, before.parsed, *_ONE).localCheckpoint()
-        changed = moved.count() / max(before.parsed.count(), 1)
+        changed = moved.select("edition_id").distinct().count() / max(before.parsed.count(), 1)
         if changed <= config.most_changed:
             return _gather_again(rows, moved, config, decided, before, changed)
     parsed = spelled(parse(editions, config), decided).localCheckpoint()
@@ -162,8 +162,10 @@ def _counted(nodes: DataFrame, config: MatchConfig) -> DataFrame:
 
     The counts are rounded, so that one book more of a prolific author does not change the likeness of all others.
     """
-    author, known = Window.partitionBy("surname", F.left("given", F.lit(1))), F.col("surname") != ""
-    crowded = F.count("*").over(Window.partitionBy("surname")) > config.block_size
+    known = F.col("surname") != ""
+    surname = F.when(known, F.col("surname")).otherwise(F.col("node"))  # all that lack one are no group
+    author = Window.partitionBy(surname, F.left("given", F.lit(1)))
+    crowded = F.count("*").over(Window.partitionBy(surname)) > config.block_size
     initial = F.concat_ws("|", "surname", F.left("given", F.lit(1)))
     counted = nodes.withColumns({
         "author_nodes": F.when(known, _rounded(F.count("*").over(author))).otherwise(1.0),

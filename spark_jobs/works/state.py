@@ -7,12 +7,17 @@ again, and the same works come of it.
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from bookworks import isbn
@@ -29,6 +34,7 @@ NODES = pa.schema([
     pa.field("records", pa.int64()), pa.field("author_nodes", pa.float64()), pa.field("author_records", pa.float64()),
     pa.field("author_key", _text), pa.field("stamp", pa.int64()),
 ])  # fmt: skip
+_LIBRARIES = ("ftfy", "lightgbm", "numpy", "pyspark", "rapidfuzz", "scipy")
 WORTH_SAVING = 0.03  # share of changed rows from which on a state is kept in place of the one before
 
 
@@ -49,41 +55,63 @@ class State:
     linked: DataFrame
 
 
+TABLES = tuple(one.name for one in fields(State))
+
+
 def load(spark: SparkSession, folder: str, config: MatchConfig) -> State | None:
-    """What the last clustering left in a folder; None if it left nothing or was made in another way.
+    """What the last clustering left in a folder; None if it left nothing whole, or was made in another way.
 
     Args:
         spark: session that reads.
         folder: address that Hadoop understands, without a slash at the end.
         config: the bounds of this run.
     """
-    text = read_text(spark, _pointer(folder))
-    told = json.loads(text) if text else {}
+    told = _told(spark, folder)
     if told.get("made_by") != made_by(config):
         return None
-    return State(**{one.name: spark.read.parquet(f"{folder}/{told['version']}/{one.name}") for one in fields(State)})
+    try:
+        tables = {name: spark.read.parquet(f"{folder}/{told['version']}/{name}") for name in TABLES}
+        whole = all(tables[name].count() == told["rows"][name] for name in TABLES)
+    except (KeyError, TypeError, AnalysisException):
+        return None
+    return State(**tables) if whole else None
 
 
 def save(state: State, folder: str, config: MatchConfig) -> None:
-    """Write the tables into the folder, in place of those that were there; a run that dies leaves the old ones."""
-    spark, version = state.parsed.sparkSession, uuid4().hex
-    for one in fields(State):
-        getattr(state, one.name).write.parquet(f"{folder}/{version}/{one.name}")
-    make_text(spark, _pointer(folder), json.dumps({"version": version, "made_by": made_by(config)}))
-    store, path = place(spark, folder)
-    for entry in store.listStatus(path):
-        if entry.isDirectory() and entry.getPath().getName() != version:
-            store.delete(entry.getPath(), True)
+    """Write the tables into the folder and point to them; a run that dies leaves those that were there.
+
+    The version before stays, for the state may still read from it; the one before that is removed.
+    """
+    spark, version, old = state.parsed.sparkSession, uuid4().hex, _told(state.parsed.sparkSession, folder)
+    rows = {}
+    for name in TABLES:
+        getattr(state, name).write.parquet(f"{folder}/{version}/{name}")
+        rows[name] = spark.read.parquet(f"{folder}/{version}/{name}").count()
+    told = {"version": version, "before": old.get("version"), "rows": rows, "made_by": made_by(config)}
+    make_text(spark, _pointer(folder), json.dumps(told))
+    if re.fullmatch("[0-9a-f]{32}", str(old.get("before"))):
+        store, path = place(spark, f"{folder}/{old['before']}")
+        store.delete(path, True)
 
 
 def made_by(config: MatchConfig) -> str:
-    """A digest of all that the result depends on besides the rows: bounds, code, scorer."""
+    """A digest of all that the result depends on besides the rows: bounds, code, scorer, libraries."""
     digest = sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    digest.update(" ".join([sys.version, *(f"{name} {metadata.version(name)}" for name in _LIBRARIES)]).encode())
     jobs = Path(__file__).parents[1]
     for path in (*sorted(jobs.rglob("*")), Path(isbn.__file__)):
         if path.is_file() and path.suffix != ".pyc":
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _told(spark: SparkSession, folder: str) -> dict[str, Any]:
+    """What the pointer says; nothing where there is none, or a broken one."""
+    try:
+        told = json.loads(read_text(spark, _pointer(folder)) or "{}")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _pointer(folder: str) -> str:

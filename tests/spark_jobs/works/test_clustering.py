@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import gzip
+import json
 import random
 import time
 from collections import defaultdict
@@ -91,7 +92,7 @@ def test_a_missing_author_matches_nobody_by_itself_but_an_isbn_ties(editions):
 
 def test_what_persons_decided_binds_and_reaches_editions_of_one_spelling(editions):
     rows = [("Emma", "Jane Austen")] * 3 + [("Persuasion", "Jane Austen")]
-    decided = Constraints(together=[("e00", "e03")], apart=[(("e00",), ("e01", "e02"))])
+    decided = Constraints(together=[("d99", "e00", "e03")], apart=[(("e00",), ("e01", "e02"))])  # d99 has left
     assert groups(cluster(editions(*rows), CONFIG, decided).editions) == {
         frozenset({"e00", "e03"}), frozenset({"e01", "e02"}),
     }  # fmt: skip
@@ -144,12 +145,26 @@ def test_a_run_that_starts_from_an_earlier_one_finds_the_same_works(spark, editi
     found = cluster(then, small, decided, before)
     assert sorted(found.editions.collect()) == sorted(cluster(then, small, decided).editions.collect())
     assert load(spark, folder, MatchConfig(block_size=7)) is None
+    (tmp_path / "kept" / "mine").mkdir()
+    save(found.state, folder, small)
+    assert found.cut.count() > 0  # what it was made of is still there
+    assert found.pairs.count() > 0
+    save(load(spark, folder, small), folder, small)
+    kept = {path.name for path in (tmp_path / "kept").iterdir() if path.is_dir()}
+    told = json.loads((tmp_path / "kept" / "current.json").read_text())
+    assert kept == {"mine", told["version"], told["before"]}
 
     # What has not changed is taken as it was left, even where that was wrong.
+    before = first.state
     wrong = before.linked.withColumn("sure", F.lit(0.125))
     again = cluster(base.unionByName(turned), small, before=dataclasses.replace(before, linked=wrong))
     assert {row.confidence for row in again.editions.collect()} >= {0.125}
     assert groups(again.editions) == groups(first.editions)
+
+    for broken in (told | {"rows": told["rows"] | {"pairs": 10**6}}, told | {"version": "gone"}, [], {}):
+        (tmp_path / "kept" / ".current.json.crc").unlink(missing_ok=True)
+        (tmp_path / "kept" / "current.json").write_text(json.dumps(broken))
+        assert load(spark, folder, small) is None
 
 
 def test_a_missing_column_is_named(editions):
@@ -229,6 +244,16 @@ def test_a_file_that_is_not_what_it_says(spark, tmp_path, name, content, encodin
             read_works(tmp_path / name, ("work",))
 
 
+def test_a_broken_row_in_another_encoding_is_reported_and_its_fields_counted_whole(spark, tmp_path):
+    path = tmp_path / "books.csv"
+    path.write_bytes(b"id,t\n1,A\n2,Caf\xe9,x,y\n3," + b"n" * 900 + b",x,y,z\n")
+    read = read_catalogue(spark, path, Columns.of_text("id=id,title=t"), tmp_path)
+    assert [(line, reason) for line, reason, _ in read.rejected] == [
+        (3, "4 fields where the header has 2"), (4, "5 fields where the header has 2"),
+    ]  # fmt: skip
+    assert "".join(text for _, _, text in read.rejected).encode()
+
+
 def test_an_output_that_would_overwrite_or_has_no_folder_is_refused_before_any_work(tmp_path):
     path = tmp_path / "in.csv"
     path.write_text("id\n1\n")
@@ -239,6 +264,11 @@ def test_an_output_that_would_overwrite_or_has_no_folder_is_refused_before_any_w
         assert isinstance(done.exception, SettingError)
         assert words in str(done.exception)
     assert path.read_text() == "id\n1\n"
+    for keep in (path, tmp_path / "a*"):
+        arguments = ["--input", str(path), "--columns", "id=id", "--output", f"{tmp_path}/o.csv", "--keep", str(keep)]
+        done = CliRunner().invoke(cli.app, ["cluster", *arguments])
+        assert isinstance(done.exception, SettingError)
+        assert "--keep" in str(done.exception)
 
 
 def test_a_file_that_is_not_there(spark, tmp_path):
