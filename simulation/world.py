@@ -157,14 +157,20 @@ def _series(author: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
     return series, volume
 
 
+_TRIES = 100  # to find a title that the author has not written yet
+
+
 def _title_parts(n: int, author: Ints, rng: np.random.Generator) -> dict[str, Ints]:
-    """Pattern, nouns and place of each title; no author writes two works of the same title."""
+    """Pattern, nouns and place of each title; no author writes two works of the same title while there are others."""
     pattern = rng.integers(0, len(words.PATTERNS["en"]), n)
     nouns = rng.integers(0, len(words.NOUNS), (n, 2))
     place = rng.integers(0, len(words.PLACES), n)
     seen: set[tuple[int, ...]] = set()
     for i in range(n):
-        while (key := (int(author[i]), int(pattern[i]), int(nouns[i, 0]))) in seen or nouns[i, 0] == nouns[i, 1]:
+        for _ in range(_TRIES):  # an author of thousands has more works than there are titles
+            key = (int(author[i]), int(pattern[i]), int(nouns[i, 0]))
+            if key not in seen and nouns[i, 0] != nouns[i, 1]:
+                break
             pattern[i] = rng.integers(0, len(words.PATTERNS["en"]))
             nouns[i] = rng.integers(0, len(words.NOUNS), 2)
         if len(seen) < 200_000:

@@ -15,6 +15,7 @@ from bookworks.isbn import to_isbn13
 from bookworks.streaming import read_record
 from simulation.generate import Options, generate
 from simulation.text import garble
+from simulation.world import _title_parts
 from tests.support.fake_stream import load
 
 SMALL = Options(works=400, readers=300, events=15_000, seed=3)
@@ -141,3 +142,8 @@ def test_impossible_worlds_are_refused_in_words(options, tmp_path):
 def test_too_many_events_for_so_few_readers_are_refused(tmp_path):
     with pytest.raises(SettingError, match="do not make so many events"):
         generate(Options(works=50, readers=2, events=100_000), tmp_path)
+
+
+def test_an_author_of_thousands_of_works_still_gets_titles():
+    parts = _title_parts(5_000, np.zeros(5_000, np.int64), np.random.default_rng(1))
+    assert len(parts["pattern"]) == 5_000
