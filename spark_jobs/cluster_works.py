@@ -14,13 +14,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bookworks.clock import now
-from bookworks.contracts.lake import works_state_prefix
 from bookworks.errors import ContractError
 from bookworks.settings import Settings
 from spark_jobs.job import Counter, run_job
 from spark_jobs.lake import Lake
 from spark_jobs.works import decisions, entities, review
-from spark_jobs.works.aliases import load_aliases
 from spark_jobs.works.clustering import Clustered, cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
@@ -49,7 +47,7 @@ def check_lossless(counts: dict[str, int]) -> None:
 def run(lake: Lake, settings: Settings) -> dict[str, int]:
     """Read, transform, write; returns the counts of rows."""
     decided = decisions.constraints(decisions.standing(settings))
-    config = MatchConfig(aliases=load_aliases(settings.author_aliases))
+    config = MatchConfig.of(settings)
     counts, clustered = rebuild(lake, decided, config)
     editions, read = lake.read_clean("editions"), lake.last_clean("interactions")
     doubtful = review.doubtful(clustered.editions, clustered.pairs, editions, read)
@@ -64,8 +62,8 @@ def rebuild(lake: Lake, decided: Constraints, config: MatchConfig | None = None)
     """
     counter = Counter()
     editions = lake.read_clean("editions")
-    config, kept = config or MatchConfig(), f"{lake.root}/{works_state_prefix()}"
-    clustered = cluster(identity_rows(editions), config, decided, load(lake.spark, kept, config))
+    config = config or MatchConfig()
+    clustered = cluster(identity_rows(editions), config, decided, load(lake.spark, lake.works_state, config))
     assigned, history = _with_ids(lake, clustered)
     works, authors, series = entities.describe(editions, assigned, clustered.parsed)
     lake.replace_clean("work_history", counter.watch(history, history_rows=True))
@@ -77,12 +75,12 @@ def rebuild(lake: Lake, decided: Constraints, config: MatchConfig | None = None)
     counts = counter.counts() | _whole(lake, editions)
     check_lossless(counts)
     if clustered.changed > WORTH_SAVING:
-        save(clustered.state, kept, config)
+        save(clustered.state, lake.works_state, config)
     return counts | clustered.cut_counts(), clustered
 
 
 def _with_ids(lake: Lake, clustered: Clustered) -> tuple[DataFrame, DataFrame]:
-    """`edition_id`, `work_id`, `confidence`, `author_id`; and the whole history of works.
+    """`edition_id`, `work_id`, `confidence`; and the whole history of works.
 
     What a run wrote that died before its works held, is left out of the history.
     """
@@ -94,7 +92,7 @@ def _with_ids(lake: Lake, clustered: Clustered) -> tuple[DataFrame, DataFrame]:
     ids, changes = stable_ids(
         of_cluster.select("edition_id", "cluster"), before, history, now().replace(microsecond=0), "clustering"
     )
-    assigned = of_cluster.join(ids, "edition_id").select("edition_id", "work_id", "confidence", "author_id")
+    assigned = of_cluster.join(ids, "edition_id").select("edition_id", "work_id", "confidence")
     whole = changes if history is None else history.unionByName(changes)
     return assigned.localCheckpoint(), whole.localCheckpoint()
 

@@ -17,13 +17,11 @@ from pyspark.sql import functions as F
 
 from bookworks.adapters import clickhouse
 from bookworks.contracts.clickhouse import create_table
-from bookworks.contracts.lake import works_state_prefix
 from bookworks.errors import ContractError, SettingError, TerminalError
 from bookworks.settings import Settings
 from spark_jobs.job import run_job
 from spark_jobs.lake import Lake, require_columns
 from spark_jobs.works import decisions, measures, sampling, verdicts
-from spark_jobs.works.aliases import load_aliases
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.measures import Limits, Measures
 from spark_jobs.works.state import load
@@ -44,8 +42,8 @@ def measure(lake: Lake, settings: Settings) -> Measures:
     found = measures.sizes(edition_works)
     if settings.works_truth:
         found |= measures.against_truth(edition_works, read_truth(lake, settings.works_truth))
-    config = MatchConfig(aliases=load_aliases(settings.author_aliases))
-    state = load(lake.spark, f"{lake.root}/{works_state_prefix()}", config)
+    config = MatchConfig.of(settings)
+    state = load(lake.spark, lake.works_state, config)
     if state is not None:
         scored = measures.compared(state.pairs, state.nodes, edition_works).localCheckpoint()
         found |= measures.expected(scored)

@@ -23,6 +23,7 @@ from bookworks.contracts.lake import (
     clean_prefix,
     clean_version_prefix,
     raw_prefix,
+    works_state_prefix,
 )
 from bookworks.errors import ContractError, TerminalError
 from bookworks.settings import Settings
@@ -54,6 +55,11 @@ class Lake:
         require_jars(settings)
         return cls(spark, f"s3a://{settings.lake_bucket}")
 
+    @property
+    def works_state(self) -> str:
+        """Address of what one clustering of works leaves for the next."""
+        return f"{self.root}/{works_state_prefix()}"
+
     def read_raw(self, topic: str, optional: bool = False) -> DataFrame:
         """The raw records of a topic; files of older schemas are read with null in newer columns.
 
@@ -73,7 +79,7 @@ class Lake:
             TerminalError: the job that writes it has not run yet, or its pointer cannot be read.
         """
         todo = "run the job of spark_jobs that writes it first."
-        version = self._current(table)
+        version = self.version(table)
         if version is None:
             where = f"{self.root}/{clean_pointer_key(table)}"
             raise TerminalError("The lake has no such table yet", received=f"nothing at {where}", todo=todo)
@@ -81,15 +87,31 @@ class Lake:
 
     def last_clean(self, table: str) -> DataFrame | None:
         """A clean table as `read_clean`, None where no job has written it yet."""
-        return None if self._current(table) is None else self.read_clean(table)
+        return None if self.version(table) is None else self.read_clean(table)
 
     def version(self, table: str) -> str | None:
-        """The version of a clean table that holds; None where no job has written it yet."""
-        return self._current(table)
+        """The version of a clean table that holds, by its pointer; None where no job has written it yet.
+
+        Raises:
+            TerminalError: the pointer cannot be read.
+        """
+        where = f"{self.root}/{clean_pointer_key(table)}"
+        text = read_text(self.spark, where)
+        if text is None:
+            return None
+        try:
+            return str(json.loads(text)["version"])
+        except (ValueError, KeyError, TypeError):
+            raise TerminalError(
+                f"The pointer of the clean table {table} cannot be read",
+                received=f"{text[:100]!r} in {where}",
+                allowed='{"version": …, "rows": …}',
+                todo="delete that object and run the job of spark_jobs that writes the table again.",
+            ) from None
 
     def written_at(self, table: str) -> datetime | None:
         """When the version of a clean table that holds was begun, to the second, UTC; None without one."""
-        version = self._current(table)
+        version = self.version(table)
         return None if version is None else datetime.strptime(version[:15], _VERSION_TIME).replace(tzinfo=UTC)
 
     def _read(self, prefix: str, schema: pa.Schema, todo: str, optional: bool) -> DataFrame:
@@ -115,7 +137,7 @@ class Lake:
         Raises:
             ContractError: other rows are in the lake than were sent; the old table holds.
         """
-        before, version = self._current(table), f"{now():{_VERSION_TIME}}-{uuid4().hex[:8]}"
+        before, version = self.version(table), f"{now():{_VERSION_TIME}}-{uuid4().hex[:8]}"
         path = f"{self.root}/{clean_version_prefix(table, version)}"
         sent = Observation()
         watched = frame.observe(sent, F.count(F.lit(1)).alias("rows"))
@@ -134,22 +156,6 @@ class Lake:
     def _stored(self, path: str) -> int:
         """Rows of the Parquet files there."""
         return self.spark.read.parquet(path).count()
-
-    def _current(self, table: str) -> str | None:
-        """The version that the pointer names; None without a pointer."""
-        where = f"{self.root}/{clean_pointer_key(table)}"
-        text = read_text(self.spark, where)
-        if text is None:
-            return None
-        try:
-            return str(json.loads(text)["version"])
-        except (ValueError, KeyError, TypeError):
-            raise TerminalError(
-                f"The pointer of the clean table {table} cannot be read",
-                received=f"{text[:100]!r} in {where}",
-                allowed='{"version": …, "rows": …}',
-                todo="delete that object and run the job of spark_jobs that writes the table again.",
-            ) from None
 
     def _point(self, table: str, version: str, rows: int) -> None:
         """Write the pointer: one object, which a store replaces whole."""

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from kafka.admin import NewTopic
 
+from analytics.bench.command import bookworks
 from analytics.bench.report import Figure
 from bookworks.adapters import kafka
-from bookworks.errors import TransientError
-from bookworks.settings import PROJECT_ROOT, Settings
+from bookworks.settings import Settings
 
 TOPIC = "bench"
 
 
 def measure(settings: Settings, folder: Path, events: int, rounds: int) -> list[Figure]:
     """Sustained events a second of each round: from the first byte read to the last offset committed by the lake."""
-    generate(folder, events)
+    generate(settings, folder, events)
     lines = (folder / "interactions.jsonl").read_bytes().splitlines()
     records = sum(len(file.read_bytes().splitlines()) for file in folder.glob("*.jsonl"))
     ours, base = [], []
     for _ in range(rounds):
         base.append(len(lines) / kafka_alone(settings, lines))
         started = time.monotonic()
-        command("ingest", "load", f"--path={folder}", "--source=simulate")
-        command("ingest", "wait", "--group=lake", "--timeout=600")
+        bookworks(settings, "ingest", "load", f"--path={folder}", "--source=simulate")
+        bookworks(settings, "ingest", "wait", "--group=lake", "--timeout=600")
         ours.append(records / (time.monotonic() - started))
     return [Figure("file_to_lake", "records/s", ours, base)]
 
 
-def generate(folder: Path, events: int) -> None:
+def generate(settings: Settings, folder: Path, events: int) -> None:
     """The files to load, made once."""
     works, readers = max(100, events // 60), max(100, events // 50)
-    command(
-        "simulate", "generate", f"--works={works}", f"--readers={readers}", f"--events={events}", "--seed=1",
+    bookworks(
+        settings, "simulate", "generate", f"--works={works}", f"--readers={readers}", f"--events={events}", "--seed=1",
         f"--out={folder}",
     )  # fmt: skip
 
@@ -62,11 +60,3 @@ def kafka_alone(settings: Settings, lines: list[bytes]) -> float:
         admin.delete_topics([TOPIC])
         admin.close()
         time.sleep(1)  # the broker removes the topic in the background
-
-
-def command(*arguments: str) -> None:
-    """Run a `bookworks` command in a process of its own, as a user would."""
-    line = [sys.executable, "-m", "bookworks.cli.main", *arguments]
-    done = subprocess.run(line, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise TransientError(f"`bookworks {' '.join(arguments)}` failed", received=done.stderr[-500:])

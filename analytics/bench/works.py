@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from shutil import rmtree
 
+from analytics.bench.command import bookworks
 from analytics.bench.demo import MemorySampler
 from analytics.bench.report import Figure
-from bookworks.errors import TransientError
-from bookworks.settings import PROJECT_ROOT, Settings
+from bookworks.settings import Settings
 
 FIELDS = ("title", "author", "isbn", "publisher", "year", "language", "series", "format")
 ONE_IN = 100
@@ -24,7 +21,7 @@ ONE_IN = 100
 
 def measure(settings: Settings, folder: Path, works: int, rounds: int) -> tuple[list[Figure], int]:
     """The figures, and how many records there were."""
-    _bookworks(settings, "simulate", "catalogue", f"--works={works}", f"--out={folder}")
+    bookworks(settings, "simulate", "catalogue", f"--works={works}", f"--out={folder}")
     records = 0
     whole, rate, delta, peaks = [], [], [], []
     for _ in range(rounds):
@@ -49,7 +46,7 @@ def cluster(settings: Settings, folder: Path, name: str) -> dict[str, float]:
     """What one run says of itself."""
     columns = ",".join(["id=edition_id", *(f"{field}={field}" for field in FIELDS)])
     paths = [f"--input={folder / name}", f"--output={folder / 'works.csv'}", f"--keep={folder / 'kept'}"]
-    said = _bookworks(settings, "works", "cluster", *paths, f"--columns={columns}", "--json")
+    said = bookworks(settings, "works", "cluster", *paths, f"--columns={columns}", "--json")
     return dict(json.loads(said.splitlines()[-1]))
 
 
@@ -64,12 +61,3 @@ def change(before: Path, after: Path) -> None:
                 writer.writerow(row | {"title": f"{row['title']}, revised"} if turn == 1 else row)
             if turn == 2:
                 writer.writerow(row | {"edition_id": f"{row['edition_id']}-new", "isbn": ""})
-
-
-def _bookworks(settings: Settings, *arguments: str) -> str:
-    environment = os.environ | {"BOOKWORKS_STATE_DIR": str(settings.state_dir)}
-    line = [sys.executable, "-m", "bookworks.cli.main", *arguments]
-    done = subprocess.run(line, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise TransientError(f"`bookworks {' '.join(arguments)}` failed", received=done.stderr[-500:])
-    return done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import time
@@ -23,11 +22,10 @@ from bookworks.settings import get_settings
 from spark_jobs.job import translated
 from spark_jobs.session import spark_session
 from spark_jobs.works import decisions_cli, matching, measures_cli, repairs_cli
-from spark_jobs.works.aliases import load_aliases
 from spark_jobs.works.clustering import cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
-from spark_jobs.works.files import Catalogue, Columns, read_catalogue
+from spark_jobs.works.files import Catalogue, Columns, read_catalogue, write_csv
 from spark_jobs.works.state import WORTH_SAVING, load, save
 
 app = typer.Typer(no_args_is_help=True, help="Works: which editions are one book.")
@@ -39,10 +37,6 @@ _COLUMNS = "id=record_id,title=Title,author=Author; also isbn, publisher, year, 
 
 
 _Aliases = Annotated[Path | None, typer.Option(help="CSV of authors' further names: alias, name, kind.")]
-
-
-def _config(threshold: float, aliases: Path | None) -> MatchConfig:
-    return MatchConfig(threshold=threshold, aliases=load_aliases(aliases or get_settings().author_aliases))
 
 
 @app.command("cluster")
@@ -64,7 +58,7 @@ def cluster_command(
 ) -> None:
     """Find the work of each record of a catalogue; needs no server."""
     console = Console(stderr=True)
-    parsed, config = Columns.of_text(columns), _config(threshold, aliases)
+    parsed, config = Columns.of_text(columns), MatchConfig.of(get_settings(), aliases, threshold)
     _check_output(output, input)
     _check_output(_report_of(output), input)
     kept = _folder(keep) if keep else None
@@ -123,12 +117,9 @@ def write(catalogue: Catalogue, clusters: DataFrame, output: Path) -> int:
     """Write one line for each row of the file, in its order; returns the number of works."""
     work = F.concat(F.lit("w"), F.substring(F.sha2("cluster", 256), 1, 15))
     placed = catalogue.editions.select("row", "edition_id").join(clusters, "edition_id")
-    rows = placed.select("row", "edition_id", work.alias("work_id"), "confidence").orderBy("row")
-    with output.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["record_id", "work_id", "confidence"])
-        for row in rows.toLocalIterator():
-            writer.writerow([row["edition_id"], row["work_id"], row["confidence"]])
+    rows = placed.select(F.col("edition_id").alias("record_id"), work.alias("work_id"), "confidence", "row")
+    ordered = rows.orderBy("row").drop("row")
+    write_csv(output, ordered.columns, ordered.toLocalIterator())
     return clusters.where("edition_id = cluster").count()
 
 
@@ -143,10 +134,7 @@ def _report_rejected(console: Console, catalogue: Catalogue, report: Path) -> No
     if not catalogue.rejected:
         report.unlink(missing_ok=True)  # of an earlier run
         return
-    with report.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["line", "reason", "text"])
-        writer.writerows(catalogue.rejected)
+    write_csv(report, ("line", "reason", "text"), catalogue.rejected)
     console.print(f"{len(catalogue.rejected):,} rows could not be read: {report}", style="yellow")
 
 
@@ -183,7 +171,7 @@ def match_command(
 ) -> None:
     """Find the records of two catalogues that are one work; needs no server."""
     console = Console(stderr=True)
-    config = _config(threshold, aliases)
+    config = MatchConfig.of(get_settings(), aliases, threshold)
     of_left, of_right = Columns.of_text(columns), Columns.of_text(right_columns or columns)
     _check_output(output, left, right)
     with TemporaryDirectory() as a, TemporaryDirectory() as b, _spark(console) as spark:
@@ -192,21 +180,11 @@ def match_command(
             sides = [read_catalogue(spark, path, of, Path(to), separator, encoding) for path, of, to in files]
         with console.status("matching"):
             pairs = matching.match(*(once(side.editions) for side in sides), config)
-            count = _write_pairs(pairs, output)
+            ordered = pairs.select("left_id", "right_id", "probability").orderBy("left_id", "right_id")
+            count = write_csv(output, ordered.columns, ordered.toLocalIterator())
     console.print(f"{count:,} pairs: {output}")
     for side, name in zip(sides, ("left", "right"), strict=True):
         _report_rejected(console, side, _report_of(output, f".{name}"))
-
-
-def _write_pairs(pairs: DataFrame, output: Path) -> int:
-    count = 0
-    with output.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["left_id", "right_id", "probability"])
-        for row in pairs.orderBy("left_id", "right_id").toLocalIterator():
-            writer.writerow([row["left_id"], row["right_id"], row["probability"]])
-            count += 1
-    return count
 
 
 @contextmanager

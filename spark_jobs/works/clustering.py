@@ -27,8 +27,7 @@ class Clustered:
     """What `cluster` found.
 
     Attributes:
-        editions: `edition_id`, `cluster` (the smallest edition_id in it), `confidence` (0 to 1), `author_id` (null
-            without an author).
+        editions: `edition_id`, `cluster` (the smallest edition_id in it), `confidence` (0 to 1).
         cut: blocks over their bound, of which not all pairs were compared: `rule`, `key`, `nodes`.
         state: what the next clustering may start from.
         changed: share of rows in which the catalogue differs from that of the run before; 1 without one.
@@ -73,7 +72,7 @@ def cluster(
     decided = decided or Constraints([], [])
     gathered = gather(editions, config, decided, before)
     members = members_of(gathered.editions, gathered.nodes).localCheckpoint()
-    compared = compare(gathered, _bonds(members, decided), config, before)
+    compared = compare(gathered, _bonds(members, decided), config)
     linked = link(gathered.nodes, compared.pairs, config, before, compared.changed)
     state = State(gathered.editions, gathered.nodes, compared.pairs, linked)
     return Clustered(assign(members, linked), over_bound(gathered.nodes, config), state, gathered.changed)
@@ -113,4 +112,4 @@ def assign(members: DataFrame, linked: DataFrame) -> DataFrame:
     confidence = F.round(F.when(unknown & lone, 0.0).otherwise(F.greatest(sure, F.lit(0.0))), 4)
     # A node is named by its smallest edition, a cluster by its smallest node.
     smallest = F.coalesce("root", "node").alias("cluster")
-    return joined.select("edition_id", smallest, confidence.alias("confidence"), "author_id")
+    return joined.select("edition_id", smallest, confidence.alias("confidence"))

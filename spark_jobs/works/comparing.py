@@ -22,7 +22,6 @@ from spark_jobs.works.linkage import UNSEEN
 from spark_jobs.works.nodes import Gathered
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.scorer import rarity, score
-from spark_jobs.works.state import State
 
 COMPARED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("rule", "key", "a", "b")), pa.field("p", pa.float64()),
@@ -79,22 +78,22 @@ def _bound(config: MatchConfig) -> Column:
     return F.when(F.col("rule") == blocks.AUTHOR, config.block_size).otherwise(config.key_block_size)
 
 
-def compare(gathered: Gathered, said: DataFrame, config: MatchConfig, before: State | None = None) -> Compared:
-    """Score the pairs of each block.
+def compare(gathered: Gathered, said: DataFrame, config: MatchConfig) -> Compared:
+    """Score the pairs of each block; of blocks that are as they were in the run before, its pairs are kept.
 
     Args:
         gathered: from `nodes.gather`.
         said: `COMPARED` of which persons are sure.
         config: the bounds.
-        before: the pairs of its blocks that are as they were are kept.
     """
-    if before is None or gathered.came is None or gathered.went is None:
+    since = gathered.since
+    if since is None:
         rows = block_rows(gathered.nodes, all_fresh(gathered.nodes), config)
         return Compared(score_pairs(rows, config).unionByName(said).localCheckpoint(), None)
-    moves = (standing(gathered.came).withColumn("n", F.lit(1)), standing(gathered.went).withColumn("n", F.lit(-1)))
+    moves = (standing(since.came).withColumn("n", F.lit(1)), standing(since.went).withColumn("n", F.lit(-1)))
     moved = moves[0].unionByName(moves[1]).localCheckpoint()
-    touched = small(moved.groupBy("rule", "key").agg(F.sum("n").alias("grown")).localCheckpoint())
-    sides = small(moved.select("rule", "key", "node", F.lit(True).alias("moved")).distinct().localCheckpoint())
+    touched = small(moved.groupBy("rule", "key").agg(F.sum("n").alias("grown")))
+    sides = small(moved.select("rule", "key", "node", F.lit(True).alias("moved")).distinct())
     # Which pairs a block over its bound has, depends on all of its titles: it is compared anew as a whole.
     size = F.count("*").over(Window.partitionBy("rule", "key"))
     members = standing(gathered.nodes).join(touched, ["rule", "key"]).withColumn("size", size)
@@ -103,12 +102,12 @@ def compare(gathered: Gathered, said: DataFrame, config: MatchConfig, before: St
     members = members.withColumn("fresh", F.col("whole") | F.col("moved").isNotNull()).localCheckpoint()
     rows = block_rows(gathered.nodes, members.where("size > 1"), config)
     scored = score_pairs(rows, config).unionByName(said).localCheckpoint()
-    whole = small(members.where("whole").select("rule", "key", "whole").distinct().localCheckpoint())
-    marked = _with_stale(before.pairs, whole, sides)
+    whole = small(members.where("whole").select("rule", "key", "whole").distinct())
+    marked = _with_stale(since.before.pairs, whole, sides)
     kept, gone = marked.where("NOT stale").select(*COMPARED.names), marked.where("stale")
     ends = differing(scored, gone, "a", "b", "p").select(F.explode(F.array("a", "b")).alias("node"))
     changed = ends.union(sides.select("node")).distinct()
-    return Compared(kept.unionByName(scored), changed.localCheckpoint())
+    return Compared(kept.unionByName(scored), small(changed))
 
 
 def all_fresh(nodes: DataFrame) -> DataFrame:

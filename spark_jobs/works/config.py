@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from bookworks.settings import Settings
 from spark_jobs.works.aliases import Alias, load_aliases
 
 
@@ -32,3 +34,12 @@ class MatchConfig:
     bucket_rows: int = 10_000
     most_changed: float = 0.2
     aliases: tuple[Alias, ...] = field(default_factory=load_aliases)
+
+    @classmethod
+    def of(cls, settings: Settings, aliases: Path | None = None, threshold: float = threshold) -> MatchConfig:
+        """The bounds with the authors' further names of a file, by default that of the settings.
+
+        Raises:
+            SettingError: the file cannot be read, or a line has a fault.
+        """
+        return cls(threshold=threshold, aliases=load_aliases(aliases or settings.author_aliases))

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,27 @@ def read_catalogue(
             )
             rows += len(chunk)
     return Catalogue(spark.read.parquet(str(target)), rows, rejected)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Write a header and rows as CSV; returns how many rows.
+
+    Raises:
+        SettingError: the file cannot be written.
+    """
+    count = 0
+    try:
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(header)
+            for row in rows:
+                writer.writerow(row)
+                count += 1
+    except OSError as error:
+        raise SettingError(
+            f"{path.name} cannot be written", received=f"{path}: {error.strerror}", todo="name another file."
+        ) from None
+    return count
 
 
 def _chunks(rows: Iterator[tuple[str | None, ...]]) -> Iterator[list[tuple[str | None, ...]]]:

@@ -25,8 +25,9 @@ def differing(new: DataFrame, old: DataFrame, *columns: str) -> DataFrame:
 
 
 def small(frame: DataFrame) -> DataFrame:
-    """A frame that is computed already, sent whole to where the other side of a join is, if it is small."""
-    return F.broadcast(frame) if frame.limit(_SMALL + 1).count() <= _SMALL else frame
+    """The frame, computed; if it is small, joins send it whole to where the other side is."""
+    computed = frame.localCheckpoint()
+    return F.broadcast(computed) if computed.limit(_SMALL + 1).count() <= _SMALL else computed
 
 
 def in_buckets(

@@ -14,6 +14,7 @@ from psycopg import errors
 from bookworks.adapters import postgres
 from bookworks.errors import ContractError, SettingError, TerminalError
 from bookworks.settings import Settings
+from spark_jobs.works.files import write_csv
 
 Label = tuple[str, str, bool]
 HEADER = ["left_id", "right_id", "same"]
@@ -29,14 +30,7 @@ def write_labels(labels: Iterable[Label], path: Path) -> None:
     Raises:
         SettingError: the file cannot be written.
     """
-    try:
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(HEADER)
-            writer.writerows((left, right, int(same)) for left, right, same in labels)
-    except OSError as error:
-        raise SettingError("The labels cannot be written", received=f"{path}: {error.strerror}",
-                           todo="name another file.") from None  # fmt: skip
+    write_csv(path, HEADER, ((left, right, int(same)) for left, right, same in labels))
 
 
 def write_records(settings: Settings, path: Path) -> None:

@@ -42,9 +42,9 @@ def link(
     """
     if before is None or changed is None:
         return _linked(nodes, strongest(pairs), config).localCheckpoint()
-    touched = before.linked.join(small(changed), "node", "left_semi").select("component").distinct().localCheckpoint()
-    known = before.linked.join(small(touched), "component", "left_semi").select("node")
-    affected = small(known.union(changed).distinct().localCheckpoint())
+    touched = small(before.linked.join(changed, "node", "left_semi").select("component").distinct())
+    known = before.linked.join(touched, "component", "left_semi").select("node")
+    affected = small(known.union(changed).distinct())
     of_affected = pairs.join(affected.withColumnRenamed("node", "a"), "a", "left_semi")
     kept = before.linked.join(affected, "node", "left_anti").select(*LINKED.names)
     return kept.unionByName(_linked(nodes, strongest(of_affected), config)).localCheckpoint()

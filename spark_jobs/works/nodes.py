@@ -28,20 +28,33 @@ _ALONE = "\u0000"  # begins what an edition is spelled like that is a node by it
 
 
 @dataclass(frozen=True)
+class Since:
+    """What moved since an earlier run.
+
+    Attributes:
+        before: what that run left.
+        came, went: `NODES` that it did not have so, and those that it had otherwise.
+    """
+
+    before: State
+    came: DataFrame
+    went: DataFrame
+
+
+@dataclass(frozen=True)
 class Gathered:
     """Editions and nodes.
 
     Attributes:
         editions: `records.PARSED` of each edition and what it is `spelled` like.
         nodes: `NODES`, one row for each spelling.
-        came, went: `NODES` that the run before did not have so, and those that it had otherwise; None: all came.
+        since: what is new against the run before; None: all is.
         changed: share of the rows that the run before did not have so, or that are gone; 1 without one.
     """
 
     editions: DataFrame
     nodes: DataFrame
-    came: DataFrame | None = None
-    went: DataFrame | None = None
+    since: Since | None = None
     changed: float = 1.0
 
 
@@ -62,7 +75,7 @@ def gather(
     decided = decided or Constraints([], [])
     if before is not None:
         rows = _with_fingerprint(editions)
-        moved = differing(rows, before.parsed, *_ONE).localCheckpoint()
+        moved = small(differing(rows, before.parsed, *_ONE))
         changed = moved.select("edition_id").distinct().count() / max(before.parsed.count(), 1)
         if changed <= config.most_changed:
             return _gather_again(rows, moved, config, decided, before, changed)
@@ -181,22 +194,24 @@ def _rounded(count: Column) -> Column:
 
 
 def members_of(editions: DataFrame, nodes: DataFrame) -> DataFrame:
-    """The node of each edition: `edition_id`, `main`, `author_id` (null without an author), `node`, `records` of it."""
-    author_id = F.when(F.col("surname") != "", F.trim(F.concat_ws(" ", "surname", "given")))
-    rows = editions.select("edition_id", "spelled", "main", author_id.alias("author_id"))
-    return rows.join(nodes.select("spelled", "node", "records"), "spelled").drop("spelled")
+    """The node of each edition: `edition_id`, `main`, `node`, `records` of it."""
+    return (
+        editions.select("edition_id", "spelled", "main")
+        .join(nodes.select("spelled", "node", "records"), "spelled")
+        .drop("spelled")
+    )
 
 
 def _gather_again(
     rows: DataFrame, moved: DataFrame, config: MatchConfig, decided: Constraints, before: State, changed: float
 ) -> Gathered:
     """As `gather`, for the rows that moved (`_ONE`: new or gone), what they were beside, and nothing else."""
-    standing = before.parsed.join(small(moved), _ONE, "left_anti")
+    standing = before.parsed.join(moved, _ONE, "left_anti")
     cast = standing.groupBy("source").agg(F.sum("vote").alias("votes"))
-    inverted = _inverted(_votes(rows.join(small(moved), _ONE, "left_semi")).unionByName(cast))
+    inverted = _inverted(_votes(rows.join(moved, _ONE, "left_semi")).unionByName(cast))
     was_apart = F.col("spelled").startswith(_ALONE) & _told()
     otherwise = (F.col("inverted") != F.col("source").isin(sorted(inverted))) | (was_apart != _set_apart(decided))
-    anew = small(moved.unionByName(standing.where(otherwise).select(*_ONE)).localCheckpoint())
+    anew = small(moved.unionByName(standing.where(otherwise).select(*_ONE)))
 
     fresh = spelled(_parsed(rows.join(anew, _ONE, "left_semi"), inverted, config), decided).localCheckpoint()
     editions = before.parsed.join(anew, _ONE, "left_anti").unionByName(fresh)
@@ -212,6 +227,7 @@ def _gather_again(
     kept = old.where("spelled_touched IS NULL").select(*(name for name in NODES.names if name not in COUNTED))
     made = _gathered(editions.join(spellings, "spelled", "left_semi"))
     new = _counted(kept.unionByName(made), config).localCheckpoint()
-    names = small(differing(new, old, "node", "stamp").localCheckpoint())
+    names = small(differing(new, old, "node", "stamp"))
     came, went = (side.select(*NODES.names).join(names, ["node", "stamp"], "left_semi") for side in (new, old))
-    return Gathered(editions, same.unionByName(new), came.localCheckpoint(), went.localCheckpoint(), changed)
+    since = Since(before, came.localCheckpoint(), went.localCheckpoint())
+    return Gathered(editions, same.unionByName(new), since, changed)

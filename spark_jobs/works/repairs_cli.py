@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -16,7 +15,7 @@ from rich.table import Table
 from bookworks.clock import now
 from bookworks.errors import SettingError
 from spark_jobs.clean_catalogue import clean_row
-from spark_jobs.works.files import Columns, read_rows
+from spark_jobs.works.files import Columns, read_rows, write_csv
 from spark_jobs.works.records import FIELDS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -40,17 +39,14 @@ def repairs_command(
     rules: Counter[tuple[str, str]] = Counter()
     rows = read_rows(input, Columns.of_text(columns), separator, encoding, rejected)
     rows = chain(list(islice(rows, 1)), rows)  # what is wrong with the input is told before a file is made
-    try:
-        with output.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(HEADER)
-            for repair in repairs(rows):
-                rules[repair[2], repair[1]] += 1
-                writer.writerow(repair)
-    except OSError as error:
-        raise SettingError("--output cannot be written", received=f"{output}: {error.strerror}",
-                           todo="name another file.") from None  # fmt: skip
+    write_csv(output, HEADER, _counted(repairs(rows), rules))
     _report(Console(stderr=True), rules, len(rejected), output)
+
+
+def _counted(found: Iterator[tuple[Any, ...]], rules: Counter[tuple[str, str]]) -> Iterator[tuple[Any, ...]]:
+    for repair in found:
+        rules[repair[2], repair[1]] += 1
+        yield repair
 
 
 def repairs(rows: Iterator[tuple[str | None, ...]]) -> Iterator[tuple[Any, ...]]:
