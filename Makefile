@@ -2,15 +2,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help doctor install up down demo test lint docs clean
+.PHONY: help doctor install up down demo test test-parts test-line lint docs clean
 
 BIN := .venv/bin
 # uv as installed; where there is none, one of our own in .uv.
 UV := $(shell command -v uv || echo .uv/bin/uv)
 # Folder of real files for `make demo DATA=…`; empty: readers and books are generated.
 DATA ?=
-# Passed on to pytest, for example PYTEST="-k redis".
+# Passed on to pytest, for example PYTEST=--durations=20.
 PYTEST ?=
+# The parts are tested on one stack; the line as a whole beside them, on another.
+export BOOKWORKS_TEST_PORT_OFFSET ?= 1000
+LINE_PORT_OFFSET := $(shell expr $(BOOKWORKS_TEST_PORT_OFFSET) + 1100)
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -37,8 +40,13 @@ demo: install ## Run the whole line and show what came of it; DATA=folder takes 
 	$(BIN)/bookworks demo $(if $(DATA),--data "$(DATA)")
 
 test: install lint docs ## All checks and tests, the same that CI runs; starts the servers it needs.
-	$(BIN)/pytest -m "not e2e" $(PYTEST)
-	$(BIN)/pytest -m e2e $(PYTEST)
+	$(MAKE) --jobs=2 --keep-going --output-sync=target test-parts test-line
+
+test-parts:
+	+$(BIN)/pytest -m "not e2e" $(PYTEST)  # with a plus it is shown as it goes, without one as a whole at its end
+
+test-line:
+	BOOKWORKS_TEST_PORT_OFFSET=$(LINE_PORT_OFFSET) $(BIN)/pytest -m e2e $(PYTEST)
 
 lint: ## Style, types and import rules.
 	$(BIN)/ruff check

@@ -16,6 +16,7 @@ from bookworks.errors import SettingError, TransientError
 from bookworks.settings import Settings
 
 LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
+CLASS_ARCHIVE = Path(sys.prefix) / "spark-classes.jsa"  # see spark_jobs.class_archive
 
 
 @contextmanager
@@ -65,14 +66,16 @@ def start(settings: Settings, app: str) -> SparkSession:
 
 def configuration(settings: Settings, app: str) -> SparkConf:
     """Everything but the secrets: PySpark puts these on the JVM's command line, where `ps` shows them."""
-    java_options = f"-Dlog4j2.configurationFile=file:{LOG_CONFIG} {settings.spark_java_options}".strip()
+    java_options = [f'"-Dlog4j2.configurationFile=file:{LOG_CONFIG}"', settings.spark_java_options]
+    if CLASS_ARCHIVE.exists():  # one of another Java or Spark is passed over without a word
+        java_options += [f'"-XX:SharedArchiveFile={CLASS_ARCHIVE}"', "-Xlog:cds*=off"]
     values = {
         "spark.app.name": app,
         "spark.master": settings.spark_master,
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.driver.host": settings.bind_host,
         "spark.driver.bindAddress": settings.bind_host,
-        "spark.driver.extraJavaOptions": java_options,
+        "spark.driver.extraJavaOptions": " ".join(java_options).strip(),
         "spark.executor.memory": settings.spark_executor_memory,
         "spark.ui.enabled": str(settings.spark_ui).lower(),
         "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),

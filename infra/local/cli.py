@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.live import Live
 from rich.table import Column, Table
 
 from bookworks.errors import TerminalError
-from bookworks.settings import get_settings
+from bookworks.settings import PROJECT_ROOT, get_settings
 from infra.local import doctor as examination
 from infra.local import install as installation
 from infra.local import stack
@@ -49,6 +50,10 @@ def install() -> None:
     console = Console()
     begun = time.monotonic()
     installation.install(get_settings(), console)
+    with console.status("Spark's classes"):
+        made = subprocess.run([sys.executable, "-m", "spark_jobs.class_archive"], cwd=PROJECT_ROOT, check=False)
+    if made.returncode:
+        console.print("jobs of Spark will start some seconds later than they could", style="yellow")
     console.print(f"installed in {time.monotonic() - begun:.0f} s", highlight=False)
 
 

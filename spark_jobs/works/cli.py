@@ -21,7 +21,7 @@ from bookworks.errors import SettingError
 from bookworks.settings import get_settings
 from spark_jobs.job import translated
 from spark_jobs.session import spark_session
-from spark_jobs.works import decisions_cli, matching, measures_cli, repairs_cli
+from spark_jobs.works import baselines_cli, decisions_cli, matching, measures_cli, repairs_cli
 from spark_jobs.works.clustering import cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
@@ -32,6 +32,7 @@ app = typer.Typer(no_args_is_help=True, help="Works: which editions are one book
 app.add_typer(decisions_cli.app)
 app.add_typer(measures_cli.app)
 app.add_typer(repairs_cli.app)
+app.add_typer(baselines_cli.app)
 MOST_SHOWN = 5  # blocks over their bound
 _COLUMNS = "id=record_id,title=Title,author=Author; also isbn, publisher, year, language, series, format."
 

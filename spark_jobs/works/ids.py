@@ -82,6 +82,8 @@ def stable_ids(
     known = clusters.select("edition_id", "cluster").join(was, "edition_id", "left").localCheckpoint()
     quiet = _quiet(known).localCheckpoint()
     loud = known.join(quiet, "cluster", "left_anti").localCheckpoint()
+    if loud.isEmpty():
+        return known.join(quiet, "cluster").select("edition_id", "work_id"), _empty(clusters, WORK_HISTORY)
     exact = _exact(loud, retired, history).localCheckpoint()
     choices = _choices(_votes(loud, retired, history), exact).localCheckpoint()
     claims = _ranked(_free(choices, retired)).localCheckpoint()

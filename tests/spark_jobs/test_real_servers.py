@@ -148,13 +148,6 @@ def test_a_master_that_is_away_is_told_in_words() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_no_secret_is_on_a_command_line() -> None:
-    from spark_jobs.session import configuration
-
-    values = dict(configuration(Settings(s3_secret_key="hush", postgres_password="hush"), "x").getAll())
-    assert "hush" not in str(values)
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
