@@ -11,7 +11,8 @@ UV := $(shell command -v uv || echo .uv/bin/uv)
 DATA ?=
 # Passed on to pytest, for example PYTEST=--durations=20.
 PYTEST ?=
-# The parts are tested on one stack; the line as a whole beside them, on another.
+# The parts are tested on one stack; the line as a whole, and what takes long of it, beside them on another.
+LINE_TESTS := tests/e2e tests/training
 export BOOKWORKS_TEST_PORT_OFFSET ?= 1000
 LINE_PORT_OFFSET := $(shell expr $(BOOKWORKS_TEST_PORT_OFFSET) + 1100)
 
@@ -43,10 +44,10 @@ test: install lint docs ## All checks and tests, the same that CI runs; starts t
 	$(MAKE) --jobs=2 --keep-going --output-sync=target test-parts test-line
 
 test-parts:
-	+$(BIN)/pytest -m "not e2e" $(PYTEST)  # with a plus it is shown as it goes, without one as a whole at its end
+	+$(BIN)/pytest $(LINE_TESTS:%=--ignore=%) $(PYTEST)  # the plus: shown as it goes, not as a whole at its end
 
 test-line:
-	BOOKWORKS_TEST_PORT_OFFSET=$(LINE_PORT_OFFSET) $(BIN)/pytest -m e2e $(PYTEST)
+	BOOKWORKS_TEST_PORT_OFFSET=$(LINE_PORT_OFFSET) $(BIN)/pytest $(LINE_TESTS) $(PYTEST)
 
 lint: ## Style, types and import rules.
 	$(BIN)/ruff check
