@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bookworks.contracts.generator import DAYS, DIRT, EVENTS, READERS, SEED, WORKS
 from bookworks.contracts.records import uuid7_of
 from bookworks.errors import SettingError
 from simulation import behaviour, words
@@ -24,7 +25,6 @@ from simulation.text import edition_record
 from simulation.world import Editions, Readers, Works, make_editions, make_readers, make_works
 
 SOURCE = "simulate"
-MIN_WORKS = 50
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Options:
 
     def check(self) -> None:
         """Raises SettingError where a value makes no world."""
-        limits = {"works": (MIN_WORKS, 10**6), "readers": (1, 10**6), "events": (1, 10**8), "days": (1, 36_500),
-                  "dirt": (0, 0.5), "seed": (0, 2**63 - 1)}  # fmt: skip
+        limits = {"works": WORKS, "readers": READERS, "events": EVENTS, "days": DAYS, "dirt": DIRT, "seed": SEED}
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:

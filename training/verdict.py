@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from bookworks.contracts.verdict import FAILS, HOLDS, PASSED, REFUSED, headline
 from bookworks.metrics.bootstrap import Interval, coverage_interval, mean_interval
 from bookworks.metrics.ranking import Ranked, find_hits, ndcg_at, pad
 from bookworks.models.bundle import Bundle
@@ -59,12 +60,9 @@ class Verdict:
 
     def text(self) -> str:
         """The verdict in words, failed lines first."""
-        head = (
-            f"Bundle {self.challenger} is {'passed' if self.passed else 'refused'}, "
-            f"measured on {self.readers} test readers."
-        )
+        head = headline(self.challenger, PASSED if self.passed else REFUSED, self.readers)
         ordered = sorted(self.lines, key=lambda line: line.passed)
-        return "\n".join([head, *(f"{'holds' if line.passed else 'FAILS'}: {line.text}" for line in ordered)])
+        return "\n".join([head, *(f"{HOLDS if line.passed else FAILS}{line.text}" for line in ordered)])
 
     def to_json(self) -> dict[str, Any]:
         """The verdict for programs."""

@@ -11,10 +11,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bookworks.adapters.airflow import Airflow
 from bookworks.clock import now
+from bookworks.contracts.verdict import refusal
 from bookworks.errors import TerminalError, TransientError
 
 POLL_S = 1.0
 DONE = ("success", "skipped", "failed", "upstream_failed")
+GATE = "gate"  # the task of train_and_promote
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,25 @@ class TaskTime:
     task_id: str
     state: str
     seconds: float
+
+
+class Refused(TerminalError):
+    """The gate refused what was trained. Where a champion serves, nothing is broken.
+
+    Attributes:
+        verdict: the gate's words, a line each.
+        times: the tasks that ran until then, the gate among them.
+    """
+
+    def __init__(self, what: str, verdict: list[str], times: list[TaskTime]) -> None:
+        super().__init__(
+            what,
+            received="\n" + "\n".join(verdict) + "\n",
+            allowed="a bundle that passes the gate",
+            todo="look at the run in MLflow; with more data, or other parameters, train again.",
+        )
+        self.verdict = verdict
+        self.times = times
 
 
 def wait_until_read(airflow: Airflow, dag_ids: list[str], timeout_s: float = 120) -> None:
@@ -54,6 +75,7 @@ def follow(airflow: Airflow, dag_ids: list[str], since: datetime, timeout_s: flo
         timeout_s: seconds for the whole chain.
 
     Raises:
+        Refused: the gate refused, so that the rest of the chain does not begin.
         TerminalError: a task failed; the message ends with its last log lines.
         TransientError: the chain did not finish in time.
     """
@@ -71,9 +93,10 @@ def follow(airflow: Airflow, dag_ids: list[str], since: datetime, timeout_s: flo
                 run = next(r for r in airflow.dag_runs(dag_id) if r["dag_run_id"] == run["dag_run_id"])
             progress.remove_task(line)
             tasks = _in_order(airflow.tasks_of(dag_id, run["dag_run_id"]))
-            _raise_on_failure(airflow, run, tasks)
-            new = [TaskTime(dag_id, t["task_id"], t["state"], float(t["duration"] or 0)) for t in tasks]
+            new = [TaskTime(dag_id, t["task_id"], t["state"] or "none", float(t["duration"] or 0)) for t in tasks]
             times += new
+            if run["state"] != "success":
+                raise _failure(airflow, run, tasks, times)
             total = sum(t.seconds for t in new)
             progress.console.print(f"[green]ok[/] DAG {dag_id}: {len(new)} tasks, {total:.0f} s", highlight=False)
     return times
@@ -99,19 +122,24 @@ def _in_order(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(tasks, key=lambda t: t["start_date"] or now().isoformat())
 
 
-def _raise_on_failure(airflow: Airflow, run: dict[str, Any], tasks: list[dict[str, Any]]) -> None:
-    failed = [t for t in tasks if t["state"] == "failed"]
-    if run["state"] == "success":
-        return
-    tail = []
-    for task in failed:
-        lines = airflow.log_of(run["dag_id"], run["dag_run_id"], task["task_id"], task["try_number"])
-        tail += [f"[{task['task_id']}] {line}" for line in lines[-12:]]
-    raise TerminalError(
-        f"The DAG {run['dag_id']} failed in {', '.join(t['task_id'] for t in failed) or run['state']}",
+def _failure(
+    airflow: Airflow, run: dict[str, Any], tasks: list[dict[str, Any]], times: list[TaskTime]
+) -> TerminalError:
+    failed = {task["task_id"]: _log(airflow, run, task) for task in tasks if task["state"] == "failed"}
+    what = f"The DAG {run['dag_id']} failed in {', '.join(failed) or run['state']}"
+    verdict = refusal(failed[GATE]) if list(failed) == [GATE] else []
+    if verdict:
+        return Refused(what, verdict, times)
+    tail = [f"[{task_id}] {line}" for task_id, lines in failed.items() for line in lines[-12:]]
+    return TerminalError(
+        what,
         received="\n" + "\n".join(tail) + "\n",
         todo="mend the cause, then clear the task in Airflow's page; what ran before it need not run again.",
     )
+
+
+def _log(airflow: Airflow, run: dict[str, Any], task: dict[str, Any]) -> list[str]:
+    return airflow.log_of(run["dag_id"], run["dag_run_id"], task["task_id"], task["try_number"])
 
 
 def _check_time(deadline: float, dag_id: str) -> None:
