@@ -231,7 +231,15 @@ class Settings(BaseSettings):
         written = dotenv_settings.env_vars if isinstance(dotenv_settings, DotEnvSettingsSource) else {}
         state = os.environ.get("BOOKWORKS_STATE_DIR") or written.get("bookworks_state_dir")
         secrets = secrets_file(Path(state) if state else PROJECT_ROOT / ".bookworks")
-        generated = DotEnvSettingsSource(settings_cls, env_file=secrets)
+        try:
+            generated = DotEnvSettingsSource(settings_cls, env_file=secrets)
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(
+                f"{secrets} cannot be read",
+                received=error,
+                allowed="the secrets of a stack of our own",
+                todo="work as the user who started that stack, or set BOOKWORKS_STATE_DIR to another folder.",
+            ) from None
         return init_settings, env_settings, dotenv_settings, generated
 
     @property
@@ -292,8 +300,8 @@ def get_settings() -> Settings:
     """The settings of this process, read once.
 
     Raises:
-        SettingError: a value is of the wrong type or out of range, a name is no setting, or `.env` cannot be read;
-            the message names it.
+        SettingError: a value is of the wrong type or out of range, a name is no setting, or `.env` or the secrets
+            cannot be read; the message names it.
     """
     _check_names()
     try:
@@ -325,9 +333,9 @@ def _check_names() -> None:
 def _names_in_env_file() -> list[str]:
     """Names that `.env` sets; a line that is neither `NAME=value` nor a comment is an error."""
     path = PROJECT_ROOT / ".env"
-    if not path.exists():
-        return []
     try:
+        if not path.exists():
+            return []
         with path.open(encoding="utf-8") as file:
             bindings = list(parse_stream(file))
     except (OSError, UnicodeDecodeError) as error:

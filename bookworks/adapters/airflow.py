@@ -80,7 +80,7 @@ class Airflow:
         raise kind(
             f"Airflow refused {method} {path}",
             received=f"{answer.status_code} {answer.text[:300]}",
-            todo="check `bookworks status` and `bookworks logs airflow-api-server`.",
+            todo="check `bookworks status` and `bookworks logs airflow-api`.",
         )
 
     def _login(self) -> None:

@@ -49,6 +49,7 @@ def install() -> None:
     """Fetch and build what no Python wheel brings: Kafka, Neo4j, MinIO, Spark's jars for S3 and Postgres."""
     console = Console()
     begun = time.monotonic()
+    examination.require(get_settings())
     installation.install(get_settings(), console)
     with console.status("Spark's classes"):
         made = subprocess.run([sys.executable, "-m", "spark_jobs.class_archive"], cwd=PROJECT_ROOT, check=False)

