@@ -40,7 +40,8 @@ class Settings(BaseSettings):
     # Places
     state_dir: Path = Field(
         PROJECT_ROOT / ".bookworks",
-        description="Folder of the local servers' data, logs and secrets; `down --wipe` removes it.",
+        description="Folder of the local servers' data, logs and secrets, and of nothing else; `down --wipe` removes "
+        "it.",
     )
     tools_dir: Path = Field(
         Path.home() / ".cache" / "bookworks",

@@ -154,6 +154,8 @@ def down(
             "--wipe removes everything", received=f"--wipe {' '.join(servers)}", todo="leave one of them out."
         )
     where = layout_of(settings)
+    if wipe:
+        stack.to_wipe(settings)
     if wipe and not yes:
         typer.confirm(f"Remove all data of the stack in {where.state}?", abort=True)
     apart = stack.down(settings, servers)

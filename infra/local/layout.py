@@ -13,6 +13,13 @@ from bookworks.settings import PROJECT_ROOT, Settings
 
 SYSTEM_DIR = Path("/var/lib/bookworks")
 SOCKET_PATH_MAX = 100  # bytes; Linux allows 108 with the terminating zero
+CLAIM = "bookworks-stack"  # in a state folder that `up` has made: `down --wipe` may remove it
+WRITTEN = frozenset({
+    CLAIM, "bench", "bentoml", "bundles", "config", "data", "dbt", "demo", "dvc-cache", "dvc-site", "embeddings",
+    "logs", "run", "runs", "secrets.env", "stack-id", "vectors",
+})  # fmt: skip
+# Commands may write before the first `up`, and stacks were begun before there was a claim. Nobody else writes these.
+SIGNS = ("secrets.env", "bench/*.json", "bentoml", "dbt/target", "dvc-cache", "runs/*/dvc.yaml")
 
 
 @dataclass(frozen=True)
@@ -59,23 +66,54 @@ class Layout:
         return self.logs / f"{program}.log"
 
     def make(self) -> None:
-        """Make the folders, readable by their owner alone.
+        """Make the folders, readable by their owner alone, and claim them for this stack.
 
         Raises:
-            SettingError: one of them cannot be made.
+            SettingError: one of them cannot be made, or the state folder holds something else; it is left alone then.
         """
-        folders = (self.state, self.config, self.data, self.logs, self.run, self.supervisor_socket.parent)
-        for folder in folders:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                folder.chmod(0o700)
-            except OSError as error:
-                raise SettingError(
-                    "The stack's folder cannot be used",
-                    received=f"{folder}: {error.strerror}",
-                    allowed="a folder that is ours",
-                    todo="set BOOKWORKS_STATE_DIR to another one.",
-                ) from None
+        strange = strangers(self.state)
+        if strange:
+            raise SettingError(
+                "The stack's folder cannot be used: it is not a stack's",
+                received=f"{self.state}: {', '.join(strange)}",
+                allowed="a new or empty folder, or that of a stack",
+                todo="set BOOKWORKS_STATE_DIR to another one.",
+            )
+        _make_private(self.state)
+        if not (self.state / CLAIM).exists():  # before all else, so that an interrupted `up` leaves a folder of ours
+            write_private(self.state / CLAIM, "The folder of a bookworks stack; `bookworks down --wipe` removes it.\n")
+        for folder in (self.config, self.data, self.logs, self.run, self.supervisor_socket.parent):
+            _make_private(folder)
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise SettingError(
+            "The stack's folder cannot be used",
+            received=f"{folder}: {error.strerror}",
+            allowed="a folder that is ours",
+            todo="set BOOKWORKS_STATE_DIR to another one.",
+        ) from None
+
+
+def strangers(state: Path) -> list[str]:
+    """A few names in a state folder that is not a stack's; none when it is one, is empty, or is not there.
+
+    A stack's folder is claimed, is `.bookworks…` in the checkout, or holds nothing but what bookworks writes.
+    """
+    try:
+        names = {path.name for path in state.iterdir()}
+        ours = CLAIM in names or (state.parent == PROJECT_ROOT and state.name.startswith(".bookworks"))
+        if ours or (names <= WRITTEN and any(any(state.glob(sign)) for sign in SIGNS)):
+            return []
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [str(error.strerror)]
+    return sorted(names - WRITTEN)[:5] or sorted(names)[:5]
 
 
 def layout_of(settings: Settings) -> Layout:

@@ -33,10 +33,8 @@ class Context:
         return self.layout.config / name
 
     def data(self, name: str) -> Path:
-        """Data folder of one server, made if missing."""
-        folder = self.layout.data / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """Data folder of one server; made by `up`, so that looking at a stack leaves no trace."""
+        return self.layout.data / name
 
     def environment(self) -> dict[str, str]:
         """Environment of every program: this stack's settings, the virtual environment first on the path."""

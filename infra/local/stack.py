@@ -15,11 +15,12 @@ from pathlib import Path
 from bookworks.errors import BookworksError, TerminalError, TransientError
 from bookworks.settings import Settings
 from infra.local import install, processes, supervisor
-from infra.local.layout import Layout, write_private
+from infra.local.layout import Layout, strangers, write_private
 from infra.local.secrets import ensure_secrets
 from infra.local.server import Context, Server, context_of
 from infra.local.servers import ALL, pick
 from infra.local.servers.postgres import as_root
+from infra.local.servers.postgres import strangers as postgres_strangers
 
 POLL_S = 0.25
 RESTARTS_ALLOWED = 4  # a program that fell over so often while `up` waited does not come up any more
@@ -174,6 +175,7 @@ def _bring_to_life(context: Context, run: Progress, runs: dict[str, Progress], s
     run.state = "preparing"
     for name in _programs(context, run.server):
         supervisor.stop_program(context.layout, name)  # it may be pausing between two vain starts
+    context.data(run.server.name).mkdir(exist_ok=True)
     run.server.prepare(context)
     for program in run.server.programs(context):
         (context.layout.run / f"{program.name}.starts").unlink(missing_ok=True)
@@ -338,10 +340,30 @@ def _wait_for_supervisor(layout: Layout) -> None:
 
 
 def wipe(settings: Settings) -> None:
-    """Remove the stopped stack's data, logs and secrets."""
+    """Remove the stopped stack's data, logs and secrets.
+
+    Raises:
+        TerminalError: a folder holds something else; nothing is removed.
+    """
+    for folder in to_wipe(settings):
+        shutil.rmtree(folder, ignore_errors=False)
+
+
+def to_wipe(settings: Settings) -> list[Path]:
+    """The folders that `wipe` removes.
+
+    Raises:
+        TerminalError: one of them is not a stack's.
+    """
     layout = context_of(settings).layout
-    folders = [layout.state]
+    found = {layout.state: strangers(layout.state)}
     if not layout.postgres.is_relative_to(layout.state) and (settings.postgres_dir is not None or as_root()):
-        folders.append(layout.postgres)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+        found[layout.postgres] = postgres_strangers(settings, layout)
+    for folder, strange in found.items():
+        if strange:
+            raise TerminalError(
+                "This folder is not a stack's, so it is not removed",
+                received=f"{folder}: {', '.join(strange)}",
+                todo="check BOOKWORKS_STATE_DIR and BOOKWORKS_POSTGRES_DIR; remove by hand what is to go.",
+            )
+    return [folder for folder in found if folder.exists()]

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from bookworks.adapters import postgres
 from bookworks.errors import SettingError, TerminalError
-from infra.local.layout import SYSTEM_DIR, write_private
+from bookworks.settings import Settings
+from infra.local.layout import SYSTEM_DIR, Layout, write_private
 from infra.local.server import Context, Program, Server
 
 IDENTITY = (
@@ -126,11 +127,37 @@ def _own(context: Context, path: Path, mode: int = 0o700) -> None:
     path.chmod(mode)
 
 
+def strangers(settings: Settings, layout: Layout) -> list[str]:
+    """A few names in `postgres_dir`, when it is set and is not the folder of a local Postgres of ours."""
+    home = layout.postgres
+    if settings.postgres_dir is None or home.is_relative_to(layout.state):
+        return []
+    try:
+        names = {path.name for path in home.iterdir()}
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [str(error.strerror)]
+    return [] if IDENTITY in names else sorted(names)[:5]
+
+
 def _forget_strangers(context: Context) -> None:
-    """Remove data that lies outside of the state folder and belonged to a state folder that is no more."""
+    """Remove data that lies outside of the state folder and belonged to a state folder that is no more.
+
+    Raises:
+        SettingError: `postgres_dir` holds something else.
+    """
     home, mine = context.layout.postgres, context.layout.state / IDENTITY
     if home.is_relative_to(context.layout.state):
         return
+    strange = strangers(context.settings, context.layout)
+    if strange:
+        raise SettingError(
+            "The folder of Postgres cannot be used: it is not one of ours",
+            received=f"{home}: {', '.join(strange)}",
+            allowed="a new or empty folder, or that of a local Postgres of ours",
+            todo="set BOOKWORKS_POSTGRES_DIR to another one.",
+        )
     if not mine.exists():
         write_private(mine, os.urandom(16).hex())
     theirs = home / IDENTITY
