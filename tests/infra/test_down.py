@@ -18,17 +18,20 @@ from infra.local import stack as servers
 from infra.local.layout import Layout, layout_of, write_private
 from infra.local.server import MARKER, Context
 from infra.local.servers import redis
-from tests.conftest import OFFSET
+from tests.conftest import OFFSET, STATE_DIR
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    monkeypatch.setenv("BOOKWORKS_STATE_DIR", str(tmp_path / "state"))
+def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    # Beside the session's own, where `.ci/run` finds it when pytest was killed.
+    monkeypatch.setenv("BOOKWORKS_STATE_DIR", str(STATE_DIR.with_name(f"{STATE_DIR.name}-down")))
     monkeypatch.setenv("BOOKWORKS_PORT_OFFSET", str(OFFSET + 500))
     get_settings.cache_clear()
     settings = get_settings()
+    servers.down(settings)
+    servers.wipe(settings)
     yield settings
     servers.down(settings)
     servers.wipe(settings)

@@ -14,9 +14,11 @@ from typing import Any
 
 import httpx
 
-from bookworks.settings import Settings
+from bookworks.settings import SUPERVISED, Settings
+from tests.conftest import STATE_DIR
 
 START_S = 90.0
+MARKED = {SUPERVISED: str(STATE_DIR)}  # `bookworks down` ends it when pytest was killed
 QUICK = {"OMP_NUM_THREADS": "1", "BOOKWORKS_BUNDLE_POLL_SECONDS": "0.3"}
 
 
@@ -47,7 +49,7 @@ def running(settings: Settings, log: Path, **environment: str) -> Iterator[httpx
             [sys.executable, "-m", "serving.run"],
             stdout=out,
             stderr=out,
-            env=os.environ | QUICK | {"BOOKWORKS_MODEL_NAME": settings.model_name} | environment,
+            env=os.environ | QUICK | MARKED | {"BOOKWORKS_MODEL_NAME": settings.model_name} | environment,
             start_new_session=True,
         )
     key = {"X-API-Key": settings.service_api_key.get_secret_value()}
