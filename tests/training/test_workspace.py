@@ -78,7 +78,9 @@ def test_a_workspace_has_its_own_code_and_instant_and_no_secret(settings: Settin
     params = yaml.safe_load((folder / "params.yaml").read_text())
     assert params["split"]["test_share"] == 0.2
     assert datetime.fromisoformat(params["snapshot"]["as_of"]).tzinfo is not None
-    assert (folder / "training" / "split.py").is_file()
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
+    code = {dep for stage in stages for dep in stage["deps"] if dep.startswith(workspace.CODE)}
+    assert all((folder / dep).exists() for dep in code)
     assert not list(folder.rglob("__pycache__"))
     assert "very-secret" not in "".join(path.read_text() for path in (folder / ".dvc").iterdir())
     again = prepare(settings, "one", [])
