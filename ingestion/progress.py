@@ -8,7 +8,7 @@ from kafka import KafkaConsumer
 
 from bookworks.adapters import kafka
 from bookworks.contracts.topics import CATALOGUE, DECISIONS, INTERACTIONS, READERS
-from bookworks.errors import TransientError
+from bookworks.errors import TerminalError, TransientError
 from bookworks.settings import Settings
 
 # Groups and what they read; the consumers name themselves so, a test compares.
@@ -24,9 +24,10 @@ def wait(settings: Settings, timeout_s: float, groups: list[str] | None = None) 
     """Return when every group has committed the end offsets of now.
 
     Raises:
+        TerminalError: there is no such group.
         TransientError: not within the time; the message says who is behind and by how much.
     """
-    chosen = {name: TOPICS_OF_GROUP[name] for name in groups or TOPICS_OF_GROUP}
+    chosen = _chosen(groups or list(TOPICS_OF_GROUP))
     deadline = time.monotonic() + timeout_s
     readers = {name: kafka.consumer(settings, group=name) for name in chosen}
     try:
@@ -49,6 +50,22 @@ def wait(settings: Settings, timeout_s: float, groups: list[str] | None = None) 
     finally:
         for reader in readers.values():
             reader.close()
+
+
+def _chosen(groups: list[str]) -> dict[str, tuple[str, ...]]:
+    """Groups with their topics.
+
+    Raises:
+        TerminalError: there is no such group.
+    """
+    if unknown := [name for name in groups if name not in TOPICS_OF_GROUP]:
+        raise TerminalError(
+            "There is no such consumer group",
+            received=", ".join(unknown),
+            allowed=", ".join(TOPICS_OF_GROUP),
+            todo="give one of these, or none for all.",
+        )
+    return {name: TOPICS_OF_GROUP[name] for name in groups}
 
 
 def _behind(reader: KafkaConsumer, topics: tuple[str, ...], begins: dict, ends: dict) -> int:  # type: ignore[type-arg]
