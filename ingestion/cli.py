@@ -46,7 +46,7 @@ def _quiet() -> None:
 def load(
     path: Annotated[Path, typer.Option(help="Folder that holds the files of one source.")],
     source: Annotated[str, typer.Option(help="Name of the source, or auto: known by its files.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows of each file.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows of a file; look-ups whole.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send the rows of files to Kafka; each is sent, a duplicate, or a dead letter with the reason."""
@@ -66,7 +66,7 @@ def load(
     else:
         _console().print(_load_table(report.files))
         for name in report.not_loaded:
-            typer.echo(f"not loaded: {name} (no file of {report.source})")
+            typer.echo(f"not loaded: {name} (no file of {report.source}, or of no use without another)")
         rows = sum(file.rows_in for file in report.files)
         typer.echo(
             f"{report.source}: {rows:,} rows in {report.seconds:.1f} s, {rows / max(report.seconds, 1e-3):,.0f}/s"
@@ -76,12 +76,12 @@ def load(
 
 
 def _load_table(files: Sequence[FileReport]) -> Table:
-    table = Table("file", "topic", "rows in", "sent", "duplicates", "rejected", "reasons")
-    for column in table.columns[2:6]:
+    table = Table("file", "topic", "rows in", "sent", "used", "duplicates", "rejected", "reasons")
+    for column in table.columns[2:7]:
         column.justify = "right"
     for file in files:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(file.rejected.items()))
-        counts = (file.rows_in, file.sent, file.duplicates, sum(file.rejected.values()))
+        counts = (file.rows_in, file.sent, file.used, file.duplicates, sum(file.rejected.values()))
         table.add_row(file.file, file.topic, *(f"{n:,}" for n in counts), reasons)
     return table
 
@@ -178,4 +178,4 @@ def replay_letters(
         return
     typer.echo(f"replayed {outcome.sent:,}; still refused, left as they are: {outcome.still_refused:,}")
     for why, n in sorted(outcome.reasons.items()):
-        typer.echo(f"  {why}: {n:,}")
+        typer.echo(f"  {why}: {n:,} ({outcome.details[why]})")

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from ingestion.dead_letters import Sender
 from ingestion.rows import (
     Context,
     FileKind,
+    Lookup,
     RawRow,
     Record,
     Refused,
@@ -44,13 +46,18 @@ PROGRESS_EVERY = 2_000
 
 @dataclass
 class FileReport:
-    """What became of one file: `rows_in` = `sent` + `duplicates` + the sum of `rejected`."""
+    """What became of one file: `rows_in` = `sent` + `used` + `duplicates` + the sum of `rejected`.
+
+    Attributes:
+        used: rows of a look-up file that were taken, to help make the records of other files.
+    """
 
     file: str
     kind: str
     topic: str
     rows_in: int = 0
     sent: int = 0
+    used: int = 0
     duplicates: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     error: str | None = None
@@ -58,7 +65,7 @@ class FileReport:
     @property
     def adds_up(self) -> bool:
         """Whether every row is accounted for."""
-        return self.rows_in == self.sent + self.duplicates + sum(self.rejected.values())
+        return self.rows_in == self.sent + self.used + self.duplicates + sum(self.rejected.values())
 
 
 @dataclass
@@ -83,15 +90,26 @@ def to_value(kind: FileKind, raw: bytes, common: Record, context: Context) -> tu
     Raises:
         Refused: the row cannot become a record.
     """
-    try:
+    with refusing():
         record = {**common, **kind.parse(raw, context)}
         value = orjson.dumps(record)
         read_record(kind.topic, value)
+    return record, value
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Whatever a row's bytes make a parser raise is a refusal of the row.
+
+    Raises:
+        Refused: with the reason.
+    """
+    try:
+        yield
     except BadValue as bad:
         raise Refused(bad.reason, bad.detail) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Refused("unreadable", f"{type(error).__name__}: {error}") from None
-    return record, value
 
 
 class Duplicates:
@@ -134,19 +152,24 @@ class Loader:
         """Send every file of the source in `path`.
 
         Raises:
+            TerminalError: a look-up file cannot be read; no record is sent that would lack what it says.
             TransientError: Kafka went away; loading again is safe, what was sent is then a known duplicate.
         """
         report = LoadReport(source.name, str(path), now(), not_loaded=registry.not_loaded(source, path))
-        context = source.context(path)
-        for kind in source.kinds:
+        context: Context = {}
+        kinds: tuple[FileKind | Lookup, ...] = (*source.lookups_in(path), *source.kinds)
+        for kind in kinds:
             file = kind.find(path)
             if file is not None:
-                report.files.append(self._file(source, kind, file, context, limit))
+                rows = None if isinstance(kind, Lookup) else limit
+                report.files.append(self._file(source, kind, file, context, rows))
         self._sender.flush()
         report.seconds = round((now() - report.started_at).total_seconds(), 3)
         return report
 
-    def _file(self, source: Source, kind: FileKind, path: Path, context: Context, limit: int | None) -> FileReport:
+    def _file(
+        self, source: Source, kind: FileKind | Lookup, path: Path, context: Context, limit: int | None
+    ) -> FileReport:
         report = FileReport(path.name, kind.name, kind.topic)
         common = {"schema_version": SCHEMA_VERSION, "source": source.name, "received_at": _stamp(now())}
         duplicates = Duplicates()
@@ -157,29 +180,44 @@ class Loader:
                     if report.rows_in % PROGRESS_EVERY == 0:
                         self._progress(report)
         except TerminalError as error:
+            if isinstance(kind, Lookup):
+                raise
             report.error = str(error)
         self._progress(report)
         return report
 
-    def _row(self, kind: FileKind, row: RawRow, common: Record, context: Context, duplicates: Duplicates,
+    def _row(self, kind: FileKind | Lookup, row: RawRow, common: Record, context: Context, duplicates: Duplicates,
              report: FileReport, letter_file: str) -> None:  # fmt: skip
         report.rows_in += 1
         try:
-            record, value = to_value(kind, row.raw, common, context)
-            if duplicates.check(str(record[kind.identity]), value):
-                report.duplicates += 1
-                return
+            if isinstance(kind, Lookup):
+                _look_up(kind, row, context, report)
+            else:
+                self._record(kind, row, common, context, duplicates, report)
         except Refused as refused:
             report.rejected[refused.reason] = report.rejected.get(refused.reason, 0) + 1
             self._sender.letter(kind.topic, row.raw, reason=refused.reason, detail=refused.detail,
                                 source_file=letter_file, source_line=row.line)  # fmt: skip
+
+    def _record(self, kind: FileKind, row: RawRow, common: Record, context: Context, duplicates: Duplicates,
+                report: FileReport) -> None:  # fmt: skip
+        record, value = to_value(kind, row.raw, common, context)
+        if duplicates.check(str(record[kind.identity]), value):
+            report.duplicates += 1
             return
         key = str(record[TOPICS[kind.topic].key]).encode()
         self._sender.send(kind.topic, value, key=key, partition=self._partitioner.of(kind.topic, key))
         report.sent += 1
 
 
-def _rows(kind: FileKind, path: Path, lines: Iterator[RawRow]) -> Iterator[RawRow]:
+def _look_up(kind: Lookup, row: RawRow, context: Context, report: FileReport) -> None:
+    with refusing():
+        new = kind.add(row.raw, context)
+    report.used += new
+    report.duplicates += not new
+
+
+def _rows(kind: FileKind | Lookup, path: Path, lines: Iterator[RawRow]) -> Iterator[RawRow]:
     """Rows after the header, which is checked."""
     if kind.header is not None:
         first = next(lines, None)

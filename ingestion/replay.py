@@ -42,11 +42,17 @@ class ReasonCount:
 
 @dataclass
 class Outcome:
-    """What a replay did."""
+    """What a replay did.
+
+    Attributes:
+        reasons: how many are still refused, by reason.
+        details: what was said of the first of each reason.
+    """
 
     sent: int = 0
     still_refused: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
 
 
 def summary(settings: Settings, topics: Iterable[str], examples: int = 1) -> list[ReasonCount]:
@@ -113,6 +119,7 @@ def _send(sender: Sender, partitioner: kafka.Partitioner, letter: Letter, outcom
     except (Refused, BadValue) as refused:
         outcome.still_refused += 1
         outcome.reasons[refused.reason] = outcome.reasons.get(refused.reason, 0) + 1
+        outcome.details.setdefault(refused.reason, refused.detail)
         return False
     sender.send(letter.topic, value, key=key, partition=partitioner.of(letter.topic, key))
     outcome.sent += 1
@@ -122,12 +129,16 @@ def _send(sender: Sender, partitioner: kafka.Partitioner, letter: Letter, outcom
 def _mended(letter: Letter) -> tuple[bytes, bytes]:
     """Value and key of a letter's record, by today's loaders and contracts.
 
+    What look-up files say of a record is not in its letter: sent without that, it would pass for a whole one.
+
     Raises:
         Refused, BadValue: it is still refused.
     """
     if letter.truncated:
         raise Refused("truncated", f"only the beginning of {letter.headers['truncated']} bytes was kept")
     source, _, kind_name = letter.headers.get("source_file", "").partition("/")
+    if registry.needs_lookups(source, kind_name):
+        raise Refused("needs_look_up_files", "look-up files help to make its record: load the folder again")
     kind = registry.kind_of(source, kind_name)
     value = letter.raw
     if kind is not None:

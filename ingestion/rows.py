@@ -33,28 +33,18 @@ class RawRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FileKind:
-    """One kind of file of a source.
+class SourceFile:
+    """What every kind of file has.
 
     Attributes:
         name: what it is called in reports.
         names: file names it may have, without `.gz`, relative to the folder.
-        topic: where its records go.
-        parse: bytes of a row to a record without the common fields; raises Refused or ValueError.
-        split: lines to rows; the default takes each line as a row.
-        header: the first line as allowed (any one of these), or None where the file has none.
-        identity: the field by which a repeated row is known.
-        required: whether the source makes no sense without it.
+        topic: where its records go, and its dead letters; of a look-up file, that of the records it helps to make.
     """
 
     name: str
     names: tuple[str, ...]
     topic: str
-    parse: Callable[[bytes, Context], Record]
-    identity: str
-    split: Callable[[Iterator[RawRow]], Iterator[RawRow]] = field(default=lambda lines: lines)
-    header: tuple[bytes, ...] | None = None
-    required: bool = False
 
     def find(self, folder: Path) -> Path | None:
         """The file of this kind in `folder`, plain or gzipped."""
@@ -66,20 +56,55 @@ class FileKind:
 
 
 @dataclass(frozen=True)
+class FileKind(SourceFile):
+    """A kind of file whose rows become records.
+
+    Attributes:
+        parse: bytes of a row to a record without the common fields; raises Refused or ValueError.
+        split: lines to rows; the default takes each line as a row.
+        header: the first line as allowed (any one of these), or None where the file has none.
+        identity: the field by which a repeated row is known.
+        required: whether the source makes no sense without it.
+    """
+
+    parse: Callable[[bytes, Context], Record]
+    identity: str
+    split: Callable[[Iterator[RawRow]], Iterator[RawRow]] = field(default=lambda lines: lines)
+    header: tuple[bytes, ...] | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Lookup(SourceFile):
+    """A small file that helps to make the records of others.
+
+    Attributes:
+        add: puts a row into the context; False where the same row is there already. Raises Refused or ValueError.
+        split, header: as of a FileKind.
+    """
+
+    add: Callable[[bytes, Context], bool]
+    split: Callable[[Iterator[RawRow]], Iterator[RawRow]] = field(default=lambda lines: lines)
+    header: tuple[bytes, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """One data source: its files in the order of loading.
 
     Attributes:
         name: also the `source` of its records.
         kinds: its files.
-        context: reads small look-up files of the folder once.
-        lookups: names of files that only `context` reads.
+        lookups: read before these, into the context; all of them or none.
     """
 
     name: str
     kinds: tuple[FileKind, ...]
-    context: Callable[[Path], Context] = field(default=lambda folder: {})
-    lookups: tuple[str, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
+
+    def lookups_in(self, folder: Path) -> tuple[Lookup, ...]:
+        """The look-up files, if all of them are in the folder: one says nothing without the others."""
+        return self.lookups if all(lookup.find(folder) for lookup in self.lookups) else ()
 
     def fits(self, folder: Path) -> bool:
         """Whether all required files are there with a header that this source knows."""
@@ -131,7 +156,7 @@ def clean_header(line: bytes) -> bytes:
     return line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf")
 
 
-def check_header(kind: FileKind, path: Path, line: bytes) -> None:
+def check_header(kind: FileKind | Lookup, path: Path, line: bytes) -> None:
     """Refuse a file whose first line is not the header of its kind.
 
     Raises:

@@ -25,7 +25,7 @@ from infra.local.follow import TaskTime
 N = 5
 SHOWN_QUERIES = ("recommendations_per_bundle", "click_through_per_surface", "ndcg_by_model_version")
 ROWS = 12
-FILE_COLUMNS = ["file", "rows in", "sent", "duplicates", "rejected", "reasons"]
+FILE_COLUMNS = ["file", "rows in", "sent", "used", "duplicates", "rejected", "reasons"]
 WARM_READER = """
     SELECT user_id FROM events FINAL WHERE kind IN {kinds:Array(String)}
     GROUP BY user_id HAVING count() BETWEEN 5 AND 40 ORDER BY count() DESC, user_id LIMIT 1
@@ -61,12 +61,12 @@ def counts(console: Console, settings: Settings) -> None:
 
 
 def loaded_files(settings: Settings) -> list[list[Any]]:
-    """One row a file of the newest load's report: in = sent + duplicates + rejected."""
+    """One row a file of the newest load's report: in = sent + used (of look-up files) + duplicates + rejected."""
     newest = max(s3.list_keys(settings, settings.lake_bucket, INGEST_PREFIX))
     body = s3.connect(settings).get_object(Bucket=settings.lake_bucket, Key=newest)["Body"].read()
     return [
         [
-            file["file"], file["rows_in"], file["sent"], file["duplicates"], sum(file["rejected"].values()),
+            *(file[name] for name in ("file", "rows_in", "sent", "used", "duplicates")), sum(file["rejected"].values()),
             ", ".join(f"{reason}: {count}" for reason, count in file["rejected"].items()),
         ]
         for file in json.loads(body)["files"]

@@ -6,8 +6,7 @@ See docs/sources/goodbooks-10k.md.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from pathlib import Path
+from typing import Any
 
 from bookworks.contracts.records import uuid7_of
 from bookworks.isbn import check_digit13, to_isbn13
@@ -15,12 +14,10 @@ from ingestion.csv_rows import fields, split_csv
 from ingestion.rows import (
     Context,
     FileKind,
+    Lookup,
     Record,
     Refused,
     Source,
-    clean_header,
-    numbered_lines,
-    open_bytes,
     text_or_none,
     whole_number,
 )
@@ -72,7 +69,7 @@ def _parse_book(raw: bytes, context: Context) -> Record:
         "year": text_or_none(row[8].removesuffix(".0")),
         "language": text_or_none(row[11]),
         "image_url": text_or_none(row[21]),
-        "subjects": context.get("tags", {}).get(row[1].strip(), []),
+        "subjects": _subjects(row[1].strip(), context),
         "original_title": text_or_none(row[9]),
         "source_work_id": text_or_none(row[3]),
     }
@@ -105,36 +102,45 @@ def _parse_interaction(raw: bytes, context: Context) -> Record:
     return _event("read", "rating", user, book, 0.0)
 
 
-def read_tags(folder: Path) -> Context:
-    """The most used tags of each book, from tags.csv and book_tags.csv where both are there."""
-    names_file = _first(folder, "tags.csv")
-    uses_file = _first(folder, "book_tags.csv", "samples/book_tags.csv")
-    if names_file is None or uses_file is None:
-        return {"tags": {}}
-    names = {row[0]: row[1] for row in _table(names_file, 2)}
-    uses: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for book, tag, count in _table(uses_file, 3):
-        if tag in names and count.isascii() and count.isdigit():
-            uses[book].append((int(count), names[tag]))
-    return {"tags": {book: [tag for _, tag in sorted(found, reverse=True)[:TAGS_KEPT]] for book, found in uses.items()}}
+def _add_tag(raw: bytes, context: Context) -> bool:
+    """Context `tags`: tag id to its name."""
+    tag, name = fields(raw, 2)
+    tag_id = whole_number(tag.strip(), "tag_id", 0, 10**9)
+    if not name.strip():
+        raise Refused("no_tag_name", f"the tag {tag_id} has no name")
+    return _added(context.setdefault("tags", {}), tag_id, name)
 
 
-def _first(folder: Path, *names: str) -> Path | None:
-    candidates = (folder / (name + suffix) for name in names for suffix in ("", ".gz"))
-    return next((path for path in candidates if path.is_file()), None)
+def _add_tag_use(raw: bytes, context: Context) -> bool:
+    """Context `tag_uses`: Goodreads' id of a book to ids of its tags and how often each was given."""
+    book, tag, count = (text.strip() for text in fields(raw, 3))
+    goodreads_book_id = whole_number(book, "goodreads_book_id", 1, 10**9)
+    tag_id = whole_number(tag, "tag_id", 0, 10**9)
+    if tag_id not in context.get("tags", {}):
+        raise Refused("unknown_tag", f"tag_id is {tag_id}, which tags.csv does not have")
+    uses = context.setdefault("tag_uses", {}).setdefault(str(goodreads_book_id), {})
+    return _added(uses, tag_id, whole_number(count, "count", 0, 10**9))
 
 
-def _table(path: Path, n: int) -> list[list[str]]:
-    """Rows of `n` fields after the header; others are left out: a tag is a help, never an event."""
-    found = []
-    with open_bytes(path) as file:
-        clean_header(file.readline())
-        for _, raw in numbered_lines(file):
-            try:
-                found.append(fields(raw, n))
-            except Refused:
-                continue
-    return found
+def _added(found: dict[int, Any], tag_id: int, value: object) -> bool:
+    """Whether it is new.
+
+    Raises:
+        Refused: another value came before.
+    """
+    if tag_id not in found:
+        found[tag_id] = value
+        return True
+    if found[tag_id] != value:
+        raise Refused("contradicts_earlier_row", f"the tag {tag_id} came before with {found[tag_id]!r}")
+    return False
+
+
+def _subjects(goodreads_book_id: str, context: Context) -> list[str]:
+    """Names of the tags that the book was given most often; of those as often, the last by name first."""
+    names: dict[int, str] = context.get("tags", {})
+    uses = context.get("tag_uses", {}).get(goodreads_book_id, {})
+    return [name for _, name in sorted(((n, names[tag_id]) for tag_id, n in uses.items()), reverse=True)[:TAGS_KEPT]]
 
 
 SOURCE = Source(
@@ -148,6 +154,9 @@ SOURCE = Source(
                  header=(b"user_id,book_id",)),
         FileKind("interactions_3k", ("interactions_3k.csv",), "interactions", _parse_interaction, "event_id"),
     ),
-    context=read_tags,
-    lookups=("tags.csv", "book_tags.csv", "samples/book_tags.csv"),
+    (
+        Lookup("tags", ("tags.csv",), "catalogue", _add_tag, split_csv, header=(b"tag_id,tag_name",)),
+        Lookup("book_tags", ("book_tags.csv", "samples/book_tags.csv"), "catalogue", _add_tag_use,
+               header=(b"goodreads_book_id,tag_id,count",)),
+    ),
 )  # fmt: skip

@@ -68,8 +68,16 @@ def kind_of(source_name: str, kind_name: str) -> FileKind | None:
     return next((kind for kind in source.kinds if kind.name == kind_name), None) if source else None
 
 
+def needs_lookups(source_name: str, kind_name: str) -> bool:
+    """Whether a row of this kind is of use only beside the look-up files of its folder, or is a row of one."""
+    source = SOURCES.get(source_name)
+    if source is None:
+        return False
+    helped = {lookup.topic for lookup in source.lookups}
+    return any(kind.name == kind_name and kind.topic in helped for kind in (*source.lookups, *source.kinds))
+
+
 def not_loaded(source: Source, path: Path) -> list[str]:
-    """Files of the folder that belong to no kind and no look-up of the source."""
-    used = {found for kind in source.kinds if (found := kind.find(path))}
-    lookups = {path / (name + suffix) for name in source.lookups for suffix in ("", ".gz")}
-    return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file() and p not in used | lookups)
+    """Files of the folder that belong to no kind of the source, or to look-up files that are not all there."""
+    used = {kind.find(path) for kind in (*source.lookups_in(path), *source.kinds)}
+    return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file() and p not in used)

@@ -6,7 +6,7 @@ import pytest
 
 from bookworks.contracts.topics import DLQ_HEADERS
 from ingestion.dead_letters import MAX_LETTER_BYTES, Letter, Sender
-from ingestion.replay import _mended
+from ingestion.replay import Outcome, _mended, _send
 from ingestion.rows import MAX_ROW_BYTES, Refused
 from ingestion.sources import book_crossing
 from tests.support.fake_stream import load
@@ -43,6 +43,22 @@ def test_a_longer_one_is_cut_says_so_and_is_not_replayed(sent):
     assert cut.headers["truncated"] == str(len(raw))
     with pytest.raises(Refused, match=f"beginning of {len(raw)} bytes"):
         _mended(cut)
+
+
+@pytest.mark.parametrize("kind", ["books", "tags", "book_tags"])
+def test_a_row_whose_record_needs_look_up_files_is_not_replayed_without_them(kind):
+    row = b"1,77,,5,,,,B,2008.0,,A,en" + b"," * 11  # today a good book: its tags are what the letter lacks
+    headers = {"source_file": f"goodbooks-10k/{kind}", "reason": "no_title"}
+    outcome = Outcome()
+    assert not _send(None, None, Letter("catalogue", 0, 0, headers, row), outcome)
+    assert outcome.reasons == {"needs_look_up_files": 1}
+    assert "load the folder again" in outcome.details["needs_look_up_files"]
+
+
+def test_a_row_of_the_same_source_that_needs_none_is_replayed():
+    headers = {"source_file": "goodbooks-10k/ratings", "reason": "mended"}
+    value, key = _mended(Letter("interactions", 0, 0, headers, b"3,1,4"))
+    assert (b'"value":8.0' in value, key) == (True, b"goodbooks:3")
 
 
 def test_a_row_joined_over_lines_is_kept_whole(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bookworks.errors import TerminalError
+from ingestion.rows import Lookup
 from ingestion.sources import book_crossing, goodbooks_10k, registry
 from tests.support.fake_stream import file_report, load
 
@@ -144,6 +145,71 @@ def test_goodbooks_isbn13_written_as_a_float_is_restored_by_its_check_digit():
     assert goodbooks_10k.isbn_of("", "") is None
 
 
+def goodbooks_folder(folder, tags=None, uses=None, title=b"A"):
+    columns = goodbooks_10k.SOURCE.kinds[0].header[0]
+    row = b"1,77,,5,,,,B,2008.0,," + title + b",en" + b"," * 11
+    (folder / "books.csv").write_bytes(columns + b"\n" + row + b"\n")
+    if tags is not None:
+        (folder / "tags.csv").write_bytes(b"tag_id,tag_name\n" + tags)
+    if uses is not None:
+        (folder / "book_tags.csv").write_bytes(b"goodreads_book_id,tag_id,count\n" + uses)
+    return folder
+
+
+def test_goodbooks_subjects_are_the_most_used_tags(tmp_path):
+    tags = b"".join(b"%d,tag-%02d\n" % (i, i) for i in range(12))
+    uses = b"".join(b"77,%d,%d\n" % (i, 100 * (i % 3) + i) for i in range(12)) + b"78,0,9999\n"
+    sender, report = load(goodbooks_folder(tmp_path, tags, uses))
+    (book,) = sender.records["catalogue"]
+    assert book["subjects"] == [f"tag-{i:02d}" for i in (11, 8, 5, 2, 10, 7, 4, 1, 9, 6)]
+    assert [(f.kind, f.rows_in, f.used, f.sent) for f in report.files] == [
+        ("tags", 12, 12, 0), ("book_tags", 13, 13, 0), ("books", 1, 0, 1),
+    ]  # fmt: skip
+    assert report.not_loaded == []
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "reason"),
+    [
+        ("tags", b"x,fantasy", "bad_tag_id"),
+        ("tags", b"3,", "no_tag_name"),
+        ("tags", b"3,a,b", "wrong_field_count"),
+        ("tags", b"1,horror", "contradicts_earlier_row"),
+        ("tags", b"3,\xff", "not_utf8"),
+        ("book_tags", b"77,1,many", "bad_count"),
+        ("book_tags", b"77,1,-1", "bad_count"),
+        ("book_tags", b"77,9,5", "unknown_tag"),
+        ("book_tags", b"77,1", "wrong_field_count"),
+        ("book_tags", b"x,1,5", "bad_goodreads_book_id"),
+        ("book_tags", b"77,1,8", "contradicts_earlier_row"),
+    ],
+)
+def test_goodbooks_broken_row_of_a_look_up_is_a_dead_letter_with_its_line(tmp_path, file, row, reason):
+    rows = {"tags": b"1,fantasy\n", "book_tags": b"77,1,7\n"}
+    rows[file] += rows[file] + row + b"\n"
+    sender, report = load(goodbooks_folder(tmp_path, rows["tags"], rows["book_tags"]))
+    ((topic, raw, headers),) = sender.letters
+    assert (topic, raw, headers["reason"]) == ("catalogue", row, reason)
+    assert (headers["source_file"], headers["source_line"]) == (f"goodbooks-10k/{file}", 4)
+    counted = file_report(report, file)
+    assert (counted.rows_in, counted.used, counted.duplicates, counted.rejected) == (3, 1, 1, {reason: 1})
+    assert sender.records["catalogue"][0]["subjects"] == ["fantasy"]
+
+
+def test_goodbooks_one_look_up_without_the_other_is_named_as_not_loaded(tmp_path):
+    sender, report = load(goodbooks_folder(tmp_path, uses=b"77,1,5\n"))
+    assert report.not_loaded == ["book_tags.csv"]
+    assert sender.letters == []
+    assert sender.records["catalogue"][0]["subjects"] == []
+
+
+def test_goodbooks_look_up_that_cannot_be_read_stops_before_a_book_without_subjects_is_sent(tmp_path):
+    goodbooks_folder(tmp_path, b"1,fantasy\n", b"77,1,7\n")
+    (tmp_path / "tags.csv").write_bytes(b"tag;name\n1;fantasy\n")
+    with pytest.raises(TerminalError, match=r"tags\.csv has not the layout of tags.*Allowed: b'tag_id,tag_name'"):
+        load(tmp_path)
+
+
 def test_loans_of_the_same_item_at_other_times_are_events_of_their_own(tmp_path):
     (tmp_path / "items.csv").write_text(
         'Title,Author,ISBN Valid,Publisher,Subjects,i\n"L\'été /",,9782871303336; 2871303339; 9782343190198,,A; B,7\n',
@@ -189,7 +255,7 @@ def test_damaged_gzip_is_reported_and_the_rows_before_it_kept(tmp_path):
     assert "cannot be read to its end" in ratings.error
 
 
-KINDS = [(source, kind) for source in registry.SOURCES.values() for kind in source.kinds]
+KINDS = [(source, kind) for source in registry.SOURCES.values() for kind in (*source.lookups, *source.kinds)]
 fragments = st.sampled_from(
     [b'"', b'\\"', b";", b",", b'";"', b"\n", b"\r\n", b"NULL", b"\x00", b"\xff", b"\xe9", b"9" * 25, b"7", b"\t",
      b"{}", b'{"a":', b"0345451041", b"1687541086.0", b"nan", b'{"schema_version":1e999}', b'"1";"034545104X";"5"']
@@ -201,8 +267,9 @@ content = st.one_of(st.binary(max_size=400), st.lists(fragments, max_size=60).ma
 @given(body=content, with_header=st.booleans())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_counted_and_never_crash(tmp_path, source, kind, body, with_header):
+    with_header = with_header or isinstance(kind, Lookup)  # one without is an error of the whole load
     header = kind.header[0] + b"\n" if kind.header and with_header else b""
-    for other in source.kinds:
+    for other in (*source.lookups, *source.kinds):
         (tmp_path / other.names[0]).parent.mkdir(exist_ok=True)
         (tmp_path / other.names[0]).write_bytes((other.header[0] if other.header else b"") + b"\n" * bool(other.header))
     (tmp_path / kind.names[0]).write_bytes(header + body)
@@ -218,7 +285,7 @@ def test_any_bytes_are_counted_and_never_crash(tmp_path, source, kind, body, wit
          {"BX-Books": 18_185, "BX-Users": 48_299, "BX-Ratings": 204_164}),
         ("library-loans", "library-loans", {"items": 15_291, "interactions": 69_637}),
         ("goodbooks-10k", "goodbooks-10k",
-         {"books": 10_000, "interactions_3k": 261_634, "ratings": 99, "to_read": 99}),
+         {"tags": 34_252, "book_tags": 99, "books": 10_000, "interactions_3k": 261_634, "ratings": 99, "to_read": 99}),
     ],
 )  # fmt: skip
 def test_slice_of_the_real_files(data_dir, folder, source, rows):
@@ -228,7 +295,7 @@ def test_slice_of_the_real_files(data_dir, folder, source, rows):
     assert report.source == source
     for file in report.files:
         assert file.error is None
-        assert file.rows_in == min(limit, rows[file.kind])
+        assert file.rows_in == (rows[file.kind] if file.used else min(limit, rows[file.kind]))
         assert sum(file.rejected.values()) <= 0.01 * file.rows_in
     assert sender.records["catalogue"][0]["title"].strip()
 
