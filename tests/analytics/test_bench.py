@@ -8,11 +8,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from analytics.bench import serving
 from analytics.bench.demo import MemorySampler, members, pss
 from analytics.bench.report import Figure, write
+from bookworks.errors import TransientError
 from bookworks.settings import Settings
 
 
@@ -28,6 +31,21 @@ def test_report_is_json_with_machine_and_code(tmp_path: Path) -> None:
     assert report["machine"]["cores"] == os.cpu_count()
     assert report["figures"]["f"]["median"] == 1.0
     assert "ratio_to_baseline" not in report["figures"]["f"]
+
+
+class NoEvents:
+    """A ClickHouse client without a row."""
+
+    result_rows: ClassVar[list[list[str]]] = []
+
+    def query(self, *_: object, **__: object) -> NoEvents:
+        return self
+
+
+def test_serving_is_not_measured_without_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bookworks.adapters.clickhouse.connect", lambda settings: NoEvents())
+    with pytest.raises(TransientError, match=r"No reader has an event.*bookworks demo"):
+        serving.measure(Settings(service_api_key="key"), requests=10, rounds=1)
 
 
 def test_memory_is_that_of_the_marked_processes_and_their_children(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from kafka.structs import OffsetAndMetadata
 
+from analytics.bench import stream
 from bookworks.adapters import clickhouse, kafka, redis, s3
 from bookworks.contracts.lake import RAW_SCHEMAS, raw_prefix
 from bookworks.contracts.topics import TOPICS
@@ -266,6 +267,19 @@ def test_lake_of_another_kafka_is_refused_in_words(servers, loaded):
     finally:
         s3.put(servers, servers.lake_bucket, lake_history.KEY, kept)
     assert start("lake", "--until-end").wait(timeout=60) == 0
+
+
+def test_the_benchmark_measures_from_file_to_lake(servers, loaded, tmp_path):
+    consumer = start("lake")
+    try:
+        (figure,) = stream.measure(servers, tmp_path, events=300, rounds=1)
+    finally:
+        consumer.terminate()
+        assert consumer.wait(timeout=60) == 0
+    assert (figure.name, figure.unit, len(figure.rounds)) == ("file_to_lake", "records/s", 1)
+    assert min(figure.rounds + figure.baseline) > 0
+    assert len((tmp_path / "interactions.jsonl").read_bytes().splitlines()) == 300
+    assert all(row.adds_up() for row in reconcile.reconcile(servers, TOPICS))
 
 
 def test_groups_waited_for_are_those_the_consumers_name():

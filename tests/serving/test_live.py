@@ -12,10 +12,13 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
+from pydantic import SecretStr
 
-from bookworks.adapters import kafka, qdrant
+from analytics.bench import serving as bench
+from bookworks.adapters import clickhouse, kafka, qdrant
 from bookworks.contracts.bundle import ITEM_VECTORS
 from bookworks.contracts.records import Decision, Event
+from bookworks.errors import TransientError
 from bookworks.models.bundle import Bundle
 from indexing.bundle_to_qdrant import publish
 from infra.local import stack as servers
@@ -165,6 +168,21 @@ def test_failed_logins_are_limited_for_one_name_only(live, settings):
 def test_an_id_with_a_nul_is_a_callers_mistake(live):
     assert live.get("/users/%00").status_code == 422
     assert live.get("/users/r001").status_code == 200
+
+
+def test_the_benchmark_times_answers_only(live, settings, stack):
+    client = clickhouse.connect(stack.need("clickhouse"))
+    clickhouse.ensure_tables(settings)
+    seen = [[str(uuid.uuid4()), "view", f"r{i:03d}", datetime.now(UTC), "bench-test"] for i in range(3)]
+    client.insert("events", seen, column_names=["event_id", "kind", "user_id", "received_at", "source"])
+    p50, p99 = bench.measure(settings, requests=3, rounds=2)
+    assert (p50.name, p99.name, p50.unit) == ("recommend_p50", "recommend_p99", "ms")
+    for half, most in zip((p50.rounds, p50.baseline), (p99.rounds, p99.baseline), strict=True):
+        assert len(half) == len(most) == 2
+        assert all(0 < a <= b < 5_000 for a, b in zip(half, most, strict=True))
+    stranger = settings.model_copy(update={"service_api_key": SecretStr("wrong")})
+    with pytest.raises(TransientError, match="refused a request of the benchmark"):
+        bench.measure(stranger, requests=3, rounds=1)
 
 
 def test_books_and_metrics_over_bentoml(live):
