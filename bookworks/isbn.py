@@ -36,8 +36,8 @@ def is_isbn13(text: str) -> bool:
 def read_isbn(raw: str | None) -> tuple[str | None, str | None]:
     """The ISBN-13 that a text says, None without one; and the rule by which it was mended or refused.
 
-    - `isbn_number`: a spreadsheet made it a number. `9.78043902348e+12` has lost its check digit only, and the twelve
-      digits before it determine that; `9.78044E+12` has lost too much.
+    - `isbn_number`: a spreadsheet made it a number. `9.78043902348e+12` was rounded to twelve digits: it is the one
+      ISBN, or the one of two, that rounds so; where both do, and in `9.78044E+12`, too much is lost.
     - `isbn_leading_zero`: zeros in front were lost; put back where the check digit then fits.
     - `isbn_check_digit`: it has the length of an ISBN, but the check digit is wrong.
     - `no_isbn`: it says something else.
@@ -65,18 +65,26 @@ def _of_number(digits: str, length: int) -> str | None:
     """The ISBN of a number of `length` digits of which the first are known."""
     if len(digits) == length:
         return to_isbn13(digits)
-    if length == 13 and len(digits) >= _ENOUGH and digits[:3] in ("978", "979"):
-        return digits.ljust(12, "0")[:12] + check_digit13(digits.ljust(12, "0"))
-    return None
+    if length != 13 or len(digits) < _ENOUGH or digits[:3] not in ("978", "979"):
+        return None
+    rounded = int(digits.ljust(12, "0"))
+    could_be = [f"{body}{check_digit13(str(body))}" for body in (rounded, rounded - 1)]
+    fitting = [isbn for isbn in could_be if f"{int(isbn):.11e}" == f"{10 * rounded:.11e}"]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _exact(digits: str) -> str | None:
-    if is_isbn13(digits):
+    if is_isbn13(digits) and not _made_up(digits[3:12]):
         return digits
-    if is_isbn10(digits) and digits != "0000000000":
+    if is_isbn10(digits) and not _made_up(digits[:9]):
         body = "978" + digits[:9]
         return body + check_digit13(body)
     return None
+
+
+def _made_up(body: str) -> bool:
+    """One digit again and again: what is typed where a form asks for an ISBN."""
+    return len(set(body)) == 1
 
 
 def to_isbn13(raw: str | None) -> str | None:

@@ -18,7 +18,7 @@ from bookworks.contracts.lake import CLEAN_SCHEMAS, RAW_SCHEMAS
 from bookworks.countries import COUNTRY_NAMES
 from bookworks.isbn import isbns_in, read_isbn
 from bookworks.settings import Settings
-from spark_jobs.codes import LANGUAGES
+from spark_jobs.codes import language_code
 from spark_jobs.job import Counter, check_sum, run_job
 from spark_jobs.lake import Lake, require_columns, spark_schema
 from spark_jobs.text_repair import STEPS, Repair, clean_author, clean_publisher, clean_title, repair
@@ -124,15 +124,6 @@ def plausible_year(raw: str | None, last_year: int) -> int | None:
     match = _YEAR.search(raw or "")
     year = int(match[1]) if match else 0
     return year if YEAR_MIN <= year <= last_year else None
-
-
-def language_code(raw: str | None) -> str | None:
-    """ISO 639-1 of a language's code or name (`eng`, `en-US`, `German`); unknown ones are None."""
-    word = (raw or "").strip().casefold()
-    head = re.split(r"[-_ ;,]", word)[0]
-    if len(head) == 2 and head.isalpha():
-        return head
-    return LANGUAGES.get(word) or LANGUAGES.get(head)
 
 
 def repairs_of(cleaned: DataFrame) -> DataFrame:

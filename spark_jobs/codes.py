@@ -3,6 +3,8 @@
 # ruff: noqa: E501 - tables read better in long lines
 from __future__ import annotations
 
+import re
+
 LANGUAGES: dict[str, str] = {
     name: code
     for code, names in {
@@ -18,3 +20,12 @@ LANGUAGES: dict[str, str] = {
     }.items()
     for name in names.split()
 }  # fmt: skip
+
+
+def language_code(raw: str | None) -> str | None:
+    """ISO 639-1 of a language's code or name (`eng`, `en-US`, `German`); unknown ones are None."""
+    word = (raw or "").strip().casefold()
+    head = re.split(r"[-_ ;,]", word)[0]
+    if len(head) == 2 and head.isalpha():
+        return head
+    return LANGUAGES.get(word) or LANGUAGES.get(head)

@@ -64,7 +64,8 @@ def _timed(records: list[Record], console: Console) -> Iterator[tuple[str, Works
 
 
 def _table(found: dict[str, dict[str, float]]) -> Table:
-    table = Table("", *(f"{kind} {part}" for kind in KINDS for part in PARTS), "records/s")
+    table = Table("", *(f"{kind[0].upper()} {part[0].upper()}" for kind in KINDS for part in PARTS), "records/s")
+    table.caption = "B-cubed and pairwise precision, recall, F1"
     for name, scores in found.items():
         told = [f"{scores[f'{kind}_{part}']:.4f}" for kind in KINDS for part in PARTS]
         rate = scores.get("records_per_second")

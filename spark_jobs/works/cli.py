@@ -108,10 +108,11 @@ def _report_of(output: Path, side: str = "") -> Path:
 
 
 def once(editions: DataFrame) -> DataFrame:
-    """One row for each id; of several the first in order of their texts, wherever they stand in the file."""
-    return editions.drop("row").groupBy("edition_id").agg(
-        F.min(F.struct(*[c for c in editions.columns if c not in {"row", "edition_id"}])).alias("one")
-    ).select("edition_id", "one.*")  # fmt: skip
+    """One row for each id; of several the fullest, of these the first in order, wherever they stand in the file."""
+    names = [c for c in editions.columns if c not in {"row", "edition_id"}]
+    empty = sum((F.when(F.trim(F.coalesce(name, F.lit(""))) == "", 1).otherwise(0) for name in names), F.lit(0))
+    first = F.min(F.struct(empty.alias("empty"), *names)).alias("one")
+    return editions.groupBy("edition_id").agg(first).select("edition_id", "one.*").drop("empty")
 
 
 def write(catalogue: Catalogue, clusters: DataFrame, output: Path) -> int:

@@ -5,6 +5,7 @@ Of a block that the run before knew, only the pairs with a side that is new or h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from rapidfuzz import fuzz
 from spark_jobs.works import blocks
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.frames import differing, in_buckets, small
-from spark_jobs.works.linkage import UNSEEN
+from spark_jobs.works.linkage import UNSEEN, VETO
 from spark_jobs.works.nodes import Gathered
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.scorer import rarity, score
@@ -31,6 +32,8 @@ SAID = "said"  # in place of a block's rule: a person is sure
 _TELLING_WORDS = 3  # of a title that may match without an author
 _TITLE_ALONE = 0.3
 _SAME_SERIES = 80  # least likeness of two names of one series, 0 to 100
+_LIKE_TITLE, _SAME_TITLE = 50, 80  # of two titles with one ISBN; the latter where the surnames differ
+_DIGITS = re.compile(r"\d+")
 _PORTION = 150_000  # pairs that are scored at once
 
 
@@ -153,7 +156,7 @@ def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
     found = []
     for a, b in in_portions(columns, config):
         p = _with_evidence(columns, a, b, score(nodes, a, b), config)
-        kept = np.flatnonzero(p >= config.floor)
+        kept = np.flatnonzero((p >= config.floor) | (p == VETO))
         # Sorted by node within a block, so a < b.
         pairs = [of_block["rule"][a[kept]], of_block["key"][a[kept]], ids[a[kept]], ids[b[kept]], p[kept]]
         arrays = [pa.array(values, field.type) for values, field in zip(pairs, COMPARED, strict=True)]
@@ -185,14 +188,16 @@ def _portions(parts: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
 
 
 def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config: MatchConfig) -> Any:
-    """What the labelled editions could not teach: two places in one series, or two numbers for titles, are two works; a
-    shared ISBN speaks for one, and so do publisher and year together where an author is missing."""
+    """What the labelled editions could not teach: two volumes of one book, two places in one series, or two numbers for
+    titles, are two works; a shared ISBN speaks for one, and so do publisher and year together where an author is
+    missing."""
     p = p.astype(float)
     for k, (i, j) in enumerate(zip(a, b, strict=True)):
         if _other_volume(columns, i, j) or _other_number(columns["main"][i], columns["main"][j]):
-            p[k] = min(p[k], UNSEEN)
+            # Kept where something may stand between them: the title without a number, or what the scorer takes for one.
+            p[k] = VETO if p[k] >= config.floor or columns["main"][i] == columns["main"][j] else UNSEEN
         elif columns["rule"][i] == blocks.ISBN:
-            p[k] = max(p[k], config.isbn_probability)
+            p[k] = max(p[k], config.isbn_probability) if _one_book(columns, i, j) else p[k]
         elif not columns["surname"][i] or not columns["surname"][j]:
             p[k] = _without_author(columns, i, j, p[k])
     return p
@@ -207,15 +212,36 @@ def _without_author(columns: dict[str, list[Any]], i: int, j: int, p: float) -> 
     return p if words >= _TELLING_WORDS else min(p, _TITLE_ALONE)
 
 
+def _one_book(columns: dict[str, list[Any]], i: int, j: int) -> bool:
+    """Whether a shared ISBN can be believed: publishers use some for a whole set, shops made-up ones for anything."""
+    titles = [f"{columns['main'][k]} {columns['subtitle'][k]}".strip() for k in (i, j)]
+    one, other = columns["surname"][i], columns["surname"][j]
+    least = _LIKE_TITLE if not one or not other or one == other else _SAME_TITLE
+    return not all(titles) or fuzz.token_set_ratio(*titles) >= least
+
+
 def _other_volume(columns: dict[str, list[Any]], i: int, j: int) -> bool:
-    numbers, series = columns["series_number"], columns["series"]
-    different = numbers[i] and numbers[j] and numbers[i] != numbers[j]
-    return bool(different and fuzz.token_set_ratio(series[i], series[j]) >= _SAME_SERIES)
+    """Two volumes of one title; or two places in one series, unless the title says that the number is a publisher's."""
+    main, series = columns["main"], columns["series"]
+    same = main[i] == main[j]
+    if same and _differ(columns["volume"], i, j):
+        return True
+    if not _differ(columns["series_number"], i, j):
+        return False
+    if same and columns["subtitle"][i] == columns["subtitle"][j] and main[i] not in {series[i], series[j]}:
+        return False
+    return bool(fuzz.token_set_ratio(series[i], series[j]) >= _SAME_SERIES)
+
+
+def _differ(values: list[Any], i: int, j: int) -> bool:
+    return bool(values[i] and values[j] and values[i] != values[j])
 
 
 def _other_number(one: str, other: str) -> bool:
-    """Titles that are numbers and nothing else, "1984" and "1985"."""
-    return one != other and one.isdigit() and other.isdigit()
+    """Titles that differ in their numbers alone: "1984" and "1985", "Algebra 1" and "Algebra 2"."""
+    if one == other or not _DIGITS.search(one) or not _DIGITS.search(other):
+        return False
+    return _DIGITS.sub("", one) == _DIGITS.sub("", other)
 
 
 def _meet(values: list[Any], i: int, j: int) -> bool:

@@ -85,7 +85,7 @@ def read_catalogue(
         ContractError: a column is missing, or the file has no header.
     """
     rejected: list[tuple[int, str, str]] = []
-    target = folder / f"{path.name}.parquet"
+    target = folder / "catalogue.parquet"
     rows = 0
     with pq.ParquetWriter(target, _SCHEMA) as writer:
         for chunk in _chunks(read_rows(path, columns, separator, encoding, rejected)):
@@ -205,7 +205,7 @@ def _closed(raw: str) -> bool:
 
 def _of_width(raw: str, width: int, separator: str) -> list[list[str]] | None:
     """The rows in `raw` if all have the header's width; read with escaped quotes where that helps."""
-    for escapes in (False, True):
+    for escapes in (False, True) if '\\"' in raw else (False,):
         rows = _parsed(raw, separator, escapes)
         if all(len(row) == width for row in rows):
             return rows
@@ -215,6 +215,7 @@ def _of_width(raw: str, width: int, separator: str) -> list[list[str]] | None:
 def _parsed(raw: str, separator: str, escapes: bool = False) -> list[list[str]]:
     """The rows of a text, without blank ones; one empty row where it is no CSV."""
     options: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if escapes else {}
+    options["strict"] = "\n" in raw.rstrip("\r\n")  # quotes that join lines have to be whole
     try:
         return [row for row in csv.reader(io.StringIO(raw, newline=""), delimiter=separator, **options) if row]
     except csv.Error:

@@ -6,6 +6,8 @@ of records is at least the threshold. Pairs that were not compared count as `UNS
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -16,29 +18,36 @@ Ints = npt.NDArray[np.int64]
 
 UNSEEN = 0.02
 TOGETHER, APART = 2.0, -1.0  # in place of a probability: a person said so
+VETO = -0.5  # in place of a probability: two volumes, which nothing between them may bring together but a person
 _NEVER = -1e9
 
 
-def linkage(weights: Floats, a: Ints, b: Ints, p: Floats, threshold: float, bound: int) -> tuple[Ints, Floats]:
+def linkage(
+    weights: Floats, a: Ints, b: Ints, p: Floats, threshold: float, bound: int, persons: Sequence[Sequence[str]] = ()
+) -> tuple[Ints, Floats]:
     """Clusters of the nodes of one component.
 
     Args:
         weights: records of each node, shape (n,).
-        a, b, p: edges between them and their probabilities; `TOGETHER` and `APART` bind.
+        a, b, p: edges between them and their probabilities; `TOGETHER`, `APART` and `VETO` bind.
         threshold: least mean probability at which clusters join.
         bound: components over this size are first cut at their weakest edges.
+        persons: whom each node names. Two that name nobody in common and have no edge are apart: what stands between
+            them, naming nobody or both, brings them not together.
 
     Returns:
         The first node of each node's cluster, and the mean probability of each node to the others of its cluster
         (for a node alone: the best it was refused), shapes (n,) and (n,).
     """
     roots = np.arange(len(weights))
+    named = _incidence(persons or [()] * len(weights))
     sure = np.zeros(len(weights))
     for part in _parts(len(weights), a, b, p, bound):
         local = np.full(len(weights), -1)
         local[part] = np.arange(len(part))
         inside = (local[a] >= 0) & (local[b] >= 0)
-        found, mean = _average(weights[part], local[a[inside]], local[b[inside]], p[inside], threshold)
+        strangers = _strangers(named[part])
+        found, mean = _average(weights[part], local[a[inside]], local[b[inside]], p[inside], threshold, strangers)
         roots[part], sure[part] = part[found], mean
     return roots, sure
 
@@ -64,10 +73,26 @@ def _parts(size: int, a: Ints, b: Ints, p: Floats, bound: int) -> list[Ints]:
     return done
 
 
-def _average(weights: Floats, a: Ints, b: Ints, p: Floats, threshold: float) -> tuple[Ints, Floats]:
+def _incidence(persons: Sequence[Sequence[str]]) -> sparse.csr_array:
+    """Which node names which person, shape (nodes, persons)."""
+    column = {name: k for k, name in enumerate(sorted({name for names in persons for name in names}))}
+    places = [(row, column[name]) for row, names in enumerate(persons) for name in names]
+    rows, columns = np.array(places, np.int64).reshape(-1, 2).T
+    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(persons), max(len(column), 1)))
+
+
+def _strangers(named: sparse.csr_array) -> npt.NDArray[np.bool_]:
+    """Whether two nodes name somebody each, and nobody in common; shape (nodes, nodes)."""
+    somebody = named.sum(axis=1) > 0
+    return np.asarray(((named @ named.T).toarray() == 0) & somebody[:, None] & somebody[None, :])
+
+
+def _average(
+    weights: Floats, a: Ints, b: Ints, p: Floats, threshold: float, strangers: npt.NDArray[np.bool_]
+) -> tuple[Ints, Floats]:
     size = len(weights)
-    given = np.full((size, size), UNSEEN)
-    given[a, b] = given[b, a] = np.where(p == APART, _NEVER, p)
+    given = np.where(strangers, _NEVER, UNSEEN)
+    given[a, b] = given[b, a] = np.where((p == APART) | (p == VETO), _NEVER, p)
     # What a person put together has one row from the start, and bears what any of them bears.
     roots = _joined(size, a[p == TOGETHER], b[p == TOGETHER])
     s, w = given.copy(), weights.astype(float).copy()

@@ -14,7 +14,7 @@ from spark_jobs.components import components
 from spark_jobs.works import blocks
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.frames import in_buckets, small
-from spark_jobs.works.linkage import APART, linkage
+from spark_jobs.works.linkage import APART, TOGETHER, VETO, linkage
 from spark_jobs.works.state import State
 
 # The component of each node that has a pair, named by its smallest node; the smallest node of its cluster, and how
@@ -51,29 +51,32 @@ def link(
 
 
 def strongest(pairs: DataFrame) -> DataFrame:
-    """One row a pair: what a person said stands over what the scorer says, apart over together."""
-    said = F.when(F.count_if(F.col("p") == APART) > 0, F.lit(APART)).otherwise(F.max("p"))
-    return pairs.groupBy("a", "b").agg(said.alias("p"))
+    """One row a pair: what a person said stands over a veto and that over what the scorer says, apart over together."""
+    p, most = F.col("p"), F.max("p")
+    ruled = F.when(F.count_if(p == APART) > 0, APART).when((F.count_if(p == VETO) > 0) & (most < TOGETHER), VETO)
+    return pairs.groupBy("a", "b").agg(ruled.otherwise(most).alias("p"))
 
 
 def _linked(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFrame:
     pairs = pairs.localCheckpoint()
     in_component = components(pairs.where(F.col("p") >= config.floor).select("a", "b"))
-    vertices = in_component.join(nodes.select("node", "records"), "node").select(
+    persons = F.concat_ws(" ", "surname", "others")
+    vertices = in_component.join(nodes.select("node", "records", persons.alias("persons")), "node").select(
         F.col("root").alias("component"),
         F.col("node").alias("a"),
         F.lit(None).cast("string").alias("b"),
         F.col("records").cast("double").alias("p"),
+        "persons",
     )
     edges = pairs.join(in_component.select(F.col("node").alias("a"), F.col("root").alias("component")), "a")
-    rows = vertices.unionByName(edges.select("component", "a", "b", "p"))
+    rows = vertices.unionByName(edges.select("component", "a", "b", "p"), allowMissingColumns=True)
     return in_buckets(rows, ["component"], 4 * config.bucket_rows, lambda table: link_bucket(table, config), LINKED)
 
 
 def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
-    """`LINKED` of the components of one bucket; its rows are nodes (`a`, records as `p`) and edges (`a`, `b`, `p`)."""
+    """`LINKED` of the components of one bucket: nodes (`a`, records as `p`, `persons`) and edges (`a`, `b`, `p`)."""
     table = table.sort_by([("component", "ascending"), ("a", "ascending"), ("b", "ascending")])
-    names, a, b, p = (table[name].to_pylist() for name in ("component", "a", "b", "p"))
+    names, a, b, p, persons = (table[name].to_pylist() for name in ("component", "a", "b", "p", "persons"))
     out: list[tuple[str, str, str, float]] = []
     for rows in blocks.runs(names):
         ids = [a[i] for i in rows if b[i] is None]
@@ -81,7 +84,8 @@ def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
         weights = np.array([p[i] for i in rows if b[i] is None])
         edges = [(at[a[i]], at[b[i]], p[i]) for i in rows if b[i] is not None and b[i] in at]
         left, right, value = (np.array(column) for column in zip(*edges, strict=True))
-        found, sure = linkage(weights, left, right, value, config.threshold, config.component_size)
+        others = [persons[i].split() for i in rows if b[i] is None]
+        found, sure = linkage(weights, left, right, value, config.threshold, config.component_size, others)
         out += [(node, names[rows[0]], ids[found[k]], float(sure[k])) for k, node in enumerate(ids)]
     columns = list(zip(*out, strict=True)) or [()] * len(LINKED)
     return pa.table(

@@ -37,15 +37,15 @@ class Person:
 
 
 _ROLE_WORDS = (
-    (TRANSLATOR, r"translat\w*|trad\.?|traduit|"
-                 r"traduct\w*|traduccion|traduzione|ubersetz\w*|ubers\.?|aus dem|tr\."),
+    (TRANSLATOR, r"translat\w*|trad\b\.?|traduit|"
+                 r"traduct\w*|traduccion|traduzione|ubersetz\w*|ubers\.?|aus dem|tr\.(?=\s)"),
     (ILLUSTRATOR, r"illustrat\w*|ill\.|illus\.?|illustr\.?|drawings|pictures|dessins|ilustra\w*|photograph\w*|artist"),
     (EDITOR, r"edit(?:ed|or|ors)\b|eds?\.|hrsg\.?|"
              r"herausge\w*|sous la dir\w*|dir\.|directeur|editeur|redakt\w*|compil\w*|comp\.|selected"),
-    (NARRATOR, r"narrat\w*|read by|reader|gelesen|sprecher|lu par|performed"),
+    (NARRATOR, r"narrat\w*|read by|reader\b|gelesen|sprecher\b|lu par|performed"),
     (CONTRIBUTOR, r"introduct\w*|introd?\.|foreword|preface\w*|pref\.|afterword|vorwort|nachwort|"
                   r"contribut\w*|collab\w*|"
-                  r"avec\b|with\b|annot\w*|notes|postface|mitarb\w*|mit\b|prolog\w*|adapt\w*|inspired|based on"),
+                  r"avec\b|with\b|annot\w*|notes\b|postface|mitarb\w*|mit\b|prolog\w*|adapt\w*|inspired|based on"),
 )  # fmt: skip
 _ROLES = tuple((role, re.compile(rf"\b(?:{pattern})", re.I)) for role, pattern in _ROLE_WORDS)
 # "translated from the French by": all that stands before the name.
@@ -54,6 +54,11 @@ _LEAD = re.compile(
     r"trad\.(?: de)?|ill\.(?: de)?|tr\.|illus\.)\s+(?=\S)", re.I,
 )  # fmt: skip
 _BY = re.compile(r"^(?:by|von|par|por|written by|text by|story by|author)[:\s]+", re.I)
+_AUTHOR_LAST = re.compile(r"\s*,\s*(?:author|auteur|autor|writer|verfasser|aut)\.?$", re.I)
+_BEFORE_PHRASE = re.compile(
+    r",\s*(?=(?:(?:illustrat|translat|edited|narrat|introd|foreword)\w*|read by|with)\s+[^\s;])", re.I
+)
+_BEHIND_BRACKET = re.compile(r"([)\]])\s*,")
 _BRACKETS = re.compile(r"[(\[]([^)\]]*)[)\]]?")
 _DATES = re.compile(r",?\s*\(?\b(?:b\.|d\.|ca\.?|fl\.|n\.)?\s*\d{3,4}\s*\??\s*-?\s*(?:\d{3,4}\??)?\)?\.*(?=[,;\s/]|$)")
 _ET_AL = re.compile(r"\b(?:et al|u\.? ?a|and others|y otros|\.\.\.|…)\.?$", re.I)
@@ -132,6 +137,7 @@ def parse_persons(text: str | None, inverted: bool, aliases: Aliases = _NO_ALIAS
             person = aliases.meant(person)
             if all(p.surname != person.surname or p.given != person.given for p in found):
                 found.append(person)
+    found.sort(key=lambda person: person.role != WRITER)
     return tuple(found[:MOST])
 
 
@@ -148,26 +154,32 @@ def _own_words(name: str) -> list[str]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Statements of one role each: cut at semicolons, slashes and where a phrase of a role begins."""
-    cut = re.sub(
-        r",\s*(?=(?:illustrat|translat|edited|narrat|read by|with |introd|foreword)\w*)", ";", text, flags=re.I
-    )
+    """Statements of one role each: cut at semicolons, slashes, behind a role in brackets and before a phrase of one."""
+    cut = _BEFORE_PHRASE.sub(";", _BEHIND_BRACKET.sub(r"\1;", text))
     pieces = [piece.strip(" ,.-") for piece in re.split(r"\s*[;/|\n]\s*", cut)]
-    return [piece for piece in pieces if piece]
+    return [part for piece in pieces if piece for part in _of_bracket(piece)]
+
+
+def _of_bracket(piece: str) -> list[str]:
+    """A role in brackets is that of the name before it: "Haruki Murakami, Jay Rubin (Translator)"."""
+    names, comma, last = piece.rpartition(",")
+    inside = _BRACKETS.search(last)
+    if not comma or not inside or len(_own_words(names.rpartition(",")[2])) < 2 or not last[: inside.start()].strip():
+        return [piece]
+    return [names.strip(), last.strip()]
 
 
 def _role(piece: str, at: int) -> tuple[str, str]:
     """The role of a statement and the names that it holds."""
     inside = " ".join(_BRACKETS.findall(piece))
-    outside = _BRACKETS.sub(" ", piece).strip()
+    outside = _AUTHOR_LAST.sub("", _BRACKETS.sub(" ", piece)).strip()
     for role, pattern in _ROLES:
         if inside and pattern.search(fold(inside)):
             return role, outside
-        match = pattern.search(fold(outside))
-        if match and (match.start() == 0 or (at > 0 and _LEAD.match(outside))):
-            lead = _LEAD.match(outside)
-            names = outside[lead.end() :] if lead else outside[match.end() :]
-            return role, names
+        match, lead = pattern.search(fold(outside)), _LEAD.match(outside)
+        # What begins the whole statement may be a name: "Sprecher, Daniel".
+        if match and (lead if at == 0 else lead or match.start() == 0) and (match.start() == 0 or at > 0):
+            return role, outside[lead.end() :] if lead else outside[match.end() :]
         if match and match.end() >= len(outside) - 1:  # "Smith, John, editor"
             return role, outside[: match.start()].strip(" ,")
     return WRITER, _BY.sub("", outside)
@@ -203,7 +215,7 @@ def _names(text: str, inverted: bool) -> list[str]:
 
 
 def _person(name: str, role: str) -> Person | None:
-    name = " ".join(name.replace("\u0001", " ").split())
+    name = _turned(" ".join(name.replace("\u0001", " ").split()))
     tokens = _spaced(name).split()
     while len(tokens) > 1 and _SUFFIX.match(tokens[-1]):
         tokens.pop()
@@ -219,8 +231,15 @@ def _person(name: str, role: str) -> Person | None:
     return Person("".join(tokens[at:]), " ".join(tokens[:at]), role, name, name)
 
 
+def _turned(name: str) -> str:
+    """ "HUGO Victor", where the surname in capitals stands first, as "Victor HUGO"."""
+    first, _, rest = name.partition(" ")
+    shouted = len(first) > 3 and first.isupper() and "." not in first
+    return f"{rest} {first}" if shouted and rest and rest[0].isupper() and not rest.isupper() else name
+
+
 _LAST_INITIAL = re.compile(r"\.\s*\w$")
-_INITIALS = re.compile(r"(?<![^\W\d_])([A-Z]{2,3})(?![^\W\d_]|\.)")
+_INITIALS = re.compile(r"(?<![^\W\d_])(?!I{2,3}$|I?VI{0,3}$|I?XI{0,2}$)([A-Z]{2,3})(?![^\W\d_]|\.)")
 _DOTTED = re.compile(r"(?<=[^\W\d_])\.(?=[^\W\d_])")
 
 

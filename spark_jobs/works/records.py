@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from bookworks.isbn import isbns_in
+from spark_jobs.codes import language_code
 from spark_jobs.text_repair import repair
 from spark_jobs.works.languages import guess_language
 from spark_jobs.works.persons import TRANSLATOR, WRITER, Aliases, Person, names_are_inverted, parse_persons
@@ -69,7 +70,8 @@ def parse_record(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[
         "kind": title.kind, "surname": first.surname, "given": first.given,
         "others": " ".join(sorted({person.surname for person in persons[1:]})),
         "publisher": publisher(text["publisher"]), "year": year[1] if year else "",
-        "language": words(fold(text["language"])), "guess": guess_language(text["title"]),
+        "language": language_code(text["language"]) or words(fold(text["language"])),
+        "guess": guess_language(text["title"]),
         "isbns": isbns(_string(row.get("isbn"))),
         "author": first.name, "written": first.written,
         "series_name": series_as_written(series, text["series"], text["title"]) if series else "",

@@ -40,8 +40,11 @@ _VALUE = r"(\d{1,4}(?:[.,]\d)?|[ivxl]{1,6}\b|" + "|".join(
     ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "first", "second", "third",
      "fourth", "fifth", "erster", "zweiter", "dritter", "premier", "deuxieme", "troisieme", "uno", "dos", "tres"]
 ) + r")(?!\w)"  # fmt: skip
-_VOLUME = re.compile(rf"{_MARK}\s*[:.]?\s*{_VALUE}")
+_VOLUME = re.compile(rf"{_MARK}\s*[:.]?\s*{_VALUE}|\b(?:t|v|vol)0*(\d{{1,3}})\b")
+# "One Piece. 1, A l'aube d'une grande aventure", as libraries write it.
+_NUMBERED = re.compile(r"^(?P<series>.*\w)\s*[.:;]\s+(?:t\.? ?)?(?P<number>\d{1,3}),\s+(?P<title>\D.*)$")
 _ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th|er|eme|e|\.)? (?:book|band|teil|buch|tome|volume|part|livre|libro)\b")
+_ALONE = re.compile(r"(\d{1,3})")
 _HASH_LIKE = re.compile(r"^(.*?)[\s,;:]+(\d{1,3})$")
 _GROUP = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]?")
 # "(k)ein mann", "bis(s)": no remark, but part of a word.
@@ -52,7 +55,9 @@ _EDITION = re.compile(
     r"fourth|fifth|first|library|large print|large type|mass market|movie tie in|tie in|bilingual|student|norton "
     r"critical|book club|facsimile|complete and unabridged|signed|media tie in|film|kindle|ebook|e book|audio|neue|"
     r"uberarbeitete|erweiterte|nouvelle|edicion|gekurzte|ungekurzte)[ .,]*)+(?:edition|ed|edn|aufl|auflage|ausgabe|"
-    r"edicion|edizione|editie|version|print|book|audiobook|audio|reader|lesung)\b\.?|"
+    r"edicion|edizione|editie|audiobook|audio|lesung)\b\.?|"
+    r"\b(?:(?:abridged|unabridged|audio|kindle|large print|large|large type|mass market|library|tie in|film|gekurzte|"
+    r"ungekurzte|illustrated|annotated|revised)[ .,]*)+(?:version|print|book|reader)$|"
     r"\b(?:large print|unabridged|abridged|paperback|hardcover|hardback|audio ?book|audiobook|audio cd|cassettes?|cds?|"
     r"mp3|taschenbuch|gebunden|poche|broche|horbuch|movie tie in|boxed|tie in|reissue|reprint|e ?books?)\b|"
     r"\b(?:penguin|oxford|signet|bantam|barnes and noble|everymans|vintage|dover|puffin|wordsworth|modern library|"
@@ -64,10 +69,10 @@ _EDITION = re.compile(
 _FORM = re.compile(
     r"^(?:(?:a|an|the|ein|eine|un|une|una|il|le|la|and other|selected|his|her|new|classic|short|true|historical|"
     r"historischer|illustrated|romantic|original|complete) )*"
-    r"(?:novel\w*|romans?|romanzo|romance|thriller|krimi\w*|kriminalroman|memoirs?|mystery|mysteries|story|stories|"
-    r"tales?|erzahlung\w*|poems?|poetry|plays?|drama|comedy|tragedy|biography|autobiography|recits?|essays?|novelle|"
-    r"nouvelles|theatre|racconti|cuentos|novela|fiction|graphic novel|adventure|fantasy|suspense|epic|fable)"
-    r"(?: .{0,14})?$"
+    r"(?:(?:novel\w*|romans?|romanzo|romance|thriller|krimi\w*|kriminalroman|memoirs?|novela)(?: .{0,14})?|"
+    r"(?:mystery|mysteries|story|stories|tales?|erzahlung\w*|poems?|poetry|plays?|drama|comedy|tragedy|biography|"
+    r"autobiography|recits?|essays?|novelle|nouvelles|theatre|racconti|cuentos|fiction|graphic novel|adventure|"
+    r"fantasy|suspense|epic|fable))$"
 )
 _ARTICLE = re.compile(
     r"^(?:the|an?|der|die|das|den|dem|des|ein|eine|einen|le|la|les|l|un|une|el|los|las|lo|una|unos|il|i|gli|uno|het|"
@@ -85,7 +90,8 @@ _COLLECTION = re.compile(
     r"\b(?:box(?:ed)? ?set|omnibus|trilogy|complete (?:works|novels|stories|poems|collection|series)|collected|"
     r"books? \d+ ?(?:-|to|and|through) ?\d+|volumes? \d+ ?(?:-|to|and) ?\d+|\d in 1|\d in one|two novels|three novels|"
     r"four novels|gesammelte|samtliche|oeuvres|obras completas|oeuvres completes|anthology|selected|works of|set|"
-    r"collection|coffret|sammelband|greatest works)\b|#\d+\s*[-–&]\s*\d+"
+    r"collection|coffret|sammelband|greatest works|and (?:other|two|three|four|five|six|seven|selected) (?:\w+ )?"
+    r"(?:stories|tales|plays|poems|essays|works|writings|novels|novellas|dialogues))\b|#\d+\s*[-–&]\s*\d+|\w ?/ \w"
 )
 _ADAPTATION = re.compile(
     r"\b(?:graphic novel|manga|comic|adapted|adaptation|retold|screenplay|libretto|junior novel\w*|for kids|"
@@ -103,6 +109,13 @@ def parse_title(text: str | None) -> Title:
     kind = _kind(folded)
     folded = folded.replace("#", " nr ")
     bare, series, number_inside = _without_groups(folded)
+    numbered = _NUMBERED.match(bare)
+    if numbered:
+        of = _series_name(_strip_article(words(numbered["series"])))
+        main = " ".join(_parts(numbered["title"])[:1])
+        if of and main:
+            subtitle = " ".join(_parts(numbered["title"])[1:])
+            return Title(_strip_article(main), subtitle, series or of, "", number(numbered["number"]) or "", kind)
     parts = _parts(bare)
     if not parts:
         return Title(words(folded) or folded.strip(), "", series, number_inside, "", kind)
@@ -202,7 +215,8 @@ def _series(folded: str) -> tuple[str, str]:
     match = _VOLUME.search(folded)
     if match:
         name = words(folded[: match.start()] or folded[match.end() :])
-        return _series_name(name), number(match[1].replace(",", ".")) or match[1]
+        said = match[1] or match[2]
+        return _series_name(name), number(said.replace(",", ".")) or said
     match = _HASH_LIKE.match(folded)
     if match:
         return _series_name(words(match[1])), number(match[2]) or ""
@@ -219,11 +233,12 @@ def _take_volume(main: str, rest: list[str]) -> tuple[str, list[str], str, str]:
     """Take the first mark of a volume out of the parts: `main`, the others, a series ("wheel of time 3: …"), volume."""
     parts = [main, *rest]
     for at, part in enumerate(parts):
-        match = _VOLUME.search(part) or _ORDINAL.search(part)
+        match = _VOLUME.search(part) or _ORDINAL.search(part) or (_ALONE.fullmatch(part) if at else None)
         if not match:
             continue
         before, after = part[: match.start()].strip(), part[match.end() :].strip()
-        value = number(match[1]) or match[1]
+        said = match[1] or match[2]
+        value = number(said) or said
         if at == 0 and rest and before and not after:
             return rest[0], rest[1:], _series_name(before), value
         parts[at] = re.sub(r" (?:of|der|des|de|von|in)$|^(?:of|in) ", "", f"{before} {after}".strip())

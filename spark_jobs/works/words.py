@@ -10,7 +10,9 @@ _SPECIAL = {"ß": "ss", "æ": "ae", "œ": "oe", "þ": "th", "ø": "o", "ł": "l"
 _SPECIAL |= dict.fromkeys("'’`´ʼʹ′", "")
 _TABLE = str.maketrans(_SPECIAL)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # "20,000 leagues"
-_NO_WORD = re.compile(r"[^\w]+|_+")
+# Vowel signs of Indian and South-East Asian scripts are part of a word, though no letters.
+_SIGNS = "".join(chr(c) for c in range(0x0900, 0x1D00) if unicodedata.category(chr(c)) in {"Mn", "Mc"})
+_NO_WORD = re.compile(rf"[^\w{_SIGNS}]+|_+")
 
 
 def fold(text: str) -> str:

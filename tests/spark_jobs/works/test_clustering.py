@@ -45,6 +45,9 @@ DIFFERENT = [
     ("The Cat Who Saw Red", "The Cat Who Saw Stars"),
     ("Harry Potter and the Prisoner of Azkaban", "Harry Potter and the Chamber of Secrets"),
     ("Henry IV, Part 1", "Henry IV, Part 2"),
+    ("One Piece. 1, À l'aube d'une grande aventure", "One Piece. 2, Luffy versus la bande à Baggy"),
+    ("The Second Book of Swords", "The Third Book of Swords"),
+    ("Comptabilité financière 1", "Comptabilité financière 3"),
 ]
 
 
@@ -88,6 +91,23 @@ def test_a_missing_author_matches_nobody_by_itself_but_an_isbn_ties(editions):
     assert groups(cluster(rows, CONFIG).editions) == {frozenset({"e00"}), frozenset({"e01", "e02"}), frozenset({"e03"})}
     poems = editions(("Poems", None), ("Poems", None), publisher=["Unwin", "Unwin"], year=["1937", "1937"])
     assert len(groups(cluster(poems, CONFIG).editions)) == 1
+
+
+def test_volumes_stay_apart_also_beside_a_record_that_names_none(editions):
+    rows = [("Les misérables", "Victor Hugo")] * 6 + [(f"Les misérables, {part}", "Victor Hugo")
+            for part in ("tome 1", "tome I", "tome 2", "tome II")]  # fmt: skip
+    of = {row.edition_id: row.cluster for row in cluster(editions(*rows), CONFIG).editions.collect()}
+    assert (of["e06"], of["e08"]) == (of["e07"], of["e09"])
+    assert of["e06"] != of["e08"]
+
+
+def test_a_shared_isbn_ties_no_strange_titles_and_no_volumes(editions):
+    rows = editions(
+        ("Less Than Zero", "Bret Easton Ellis"), ("The Rules of Attraction", "Bret Easton Ellis"),
+        ("Faust, Teil 1", "Goethe"), ("Faust, Teil 2", "Goethe"), ("Dune", "Frank Herbert"), ("Emma", "Jane Austen"),
+        isbn=["9780679781493"] * 2 + ["9783150000014"] * 2 + ["1111111111"] * 2,
+    )  # fmt: skip
+    assert len(groups(cluster(rows, CONFIG).editions)) == 6
 
 
 def test_what_persons_decided_binds_and_reaches_editions_of_one_spelling(editions):
@@ -232,6 +252,14 @@ def test_a_stray_quote_swallows_no_rows_and_line_breaks_in_texts_are_kept(spark,
     assert read.rejected == []
 
 
+def test_two_stray_quotes_close_together_swallow_no_row(spark, tmp_path):
+    path = tmp_path / "books[1].csv"
+    path.write_text('id,title,author\n1,"Foo,X\n2,"Bar,Y\n3,Baz,Z\n')
+    read = read_catalogue(spark, path, Columns.of_text("id=id,title=title,author=author"), tmp_path)
+    told = {row.edition_id for row in read.editions.collect()} | {row[2].partition(",")[0] for row in read.rejected}
+    assert told == {"1", "2", "3"}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "encoding"), [("a.csv.gz", b"no gzip", "utf-8"), ("a.csv", b"\x00\xd8x", "utf-16")]
 )
@@ -278,7 +306,7 @@ def test_a_file_that_is_not_there(spark, tmp_path):
 
 def test_one_line_for_each_row_in_its_order(spark, tmp_path):
     path, out = tmp_path / "in.csv", tmp_path / "out.csv"
-    path.write_text("id,t,a\nb,Dune,Frank Herbert\na,DUNE,Frank Herbert\nb,Dune,Frank Herbert\nc,Emma,\n")
+    path.write_text("id,t,a\nb,,\na,DUNE,Frank Herbert\nb,Dune,Frank Herbert\nc,Emma,\n")  # of two b the fuller
     read = read_catalogue(spark, path, Columns.of_text("id=id,title=t,author=a"), tmp_path)
     works = cli.write(read, cluster(cli.once(read.editions), CONFIG).editions, out)
     with out.open() as stream:

@@ -3,15 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_jobs.works.linkage import APART, TOGETHER, linkage
+from spark_jobs.works.linkage import APART, TOGETHER, VETO, linkage
 
 
-def clusters(size, edges, threshold=0.5, bound=100, weights=None):
+def clusters(size, edges, threshold=0.5, bound=100, weights=None, persons=()):
     a, b, p = (
         (np.array(column) for column in zip(*edges, strict=True)) if edges else (np.empty(0, int),) * 2 + (np.empty(0),)
     )
     return linkage(
-        np.ones(size) if weights is None else np.array(weights, float), a, b, p.astype(float), threshold, bound
+        np.ones(size) if weights is None else np.array(weights, float), a, b, p.astype(float), threshold, bound, persons
     )
 
 
@@ -33,6 +33,21 @@ def test_what_a_person_said_binds() -> None:
     assert clusters(3, [(0, 1, 0.99), (1, 2, 0.99), (0, 2, APART)])[0].tolist() in ([0, 0, 2], [0, 1, 1])
     roots, _ = clusters(4, [(0, 1, TOGETHER), (2, 3, TOGETHER), (0, 2, 0.9), (0, 3, 0.9), (1, 2, 0.9), (1, 3, APART)])
     assert roots.tolist() == [0, 0, 2, 2]
+
+
+def test_two_volumes_are_not_brought_together_by_what_stands_between_them() -> None:
+    between = [(0, 1, 0.9), (0, 2, 0.9)]
+    assert clusters(3, [*between, (1, 2, 0.02)], threshold=0.4)[0].tolist() == [0, 0, 0]
+    assert clusters(3, [*between, (1, 2, VETO)], threshold=0.4)[0].tolist() in ([0, 0, 2], [0, 1, 0])
+    assert clusters(3, [(0, 1, TOGETHER), (0, 2, TOGETHER), (1, 2, VETO)])[0].tolist() == [0, 0, 0]
+
+
+def test_who_names_nobody_brings_no_two_persons_books_together() -> None:
+    edges = [(0, 1, 0.9), (0, 2, 0.9)]
+    assert clusters(3, edges, threshold=0.4)[0].tolist() == [0, 0, 0]
+    roots, _ = clusters(3, edges, threshold=0.4, persons=[[], ["hausser"], ["manceau"]])
+    assert roots[1] != roots[2]
+    assert clusters(3, edges, threshold=0.4, persons=[[], ["homer"], ["fagles", "homer"]])[0].tolist() == [0, 0, 0]
 
 
 def test_confidence_is_the_mean_probability_within_or_of_standing_alone() -> None:

@@ -21,7 +21,14 @@ WHOLE = {
     "by Homer ; translated by Robert Fagles ; introduction and notes by Bernard Knox.":
         ["homer//writer", "fagles/robert/translator", "knox/bernard/contributor"],
     "sous la dir. de Jean-Luc Nancy et Paul Ricoeur": ["nancy/jean luc/editor", "ricoeur/paul/editor"],
-    "STEPHEN KING": ["king/stephen/writer"],
+    "STEPHEN KING": ["king/stephen/writer"], "HUGO Victor": ["hugo/victor/writer"],
+    "John Paul II": ["paul/john/writer"], "JK Smith III": ["smith/j k/writer"],
+    "Illustrated by Quentin Blake ; Roald Dahl": ["dahl/roald/writer", "blake/quentin/illustrator"],
+    "J.R.R. Tolkien (Author), Alan Lee (Illustrator)": ["tolkien/j r r/writer", "lee/alan/illustrator"],
+    "Haruki Murakami, Jay Rubin (Translator)": ["murakami/haruki/writer", "rubin/jay/translator"],
+    "Dahl, Roald, author; Blake, Quentin, illustrator": ["dahl/roald/writer", "blake/quentin/illustrator"],
+    "Notestein, Wallace": ["notestein/wallace/writer"], "Sprecher, Daniel": ["sprecher/daniel/writer"],
+    "Trader Vic": ["vic/trader/writer"],
     "Martin Luther King Jr.": ["king/martin luther/writer"],
     "Anonymous": [], "": [], "Various": [], "N/A": [],
 }  # fmt: skip

@@ -21,6 +21,13 @@ CASES = {
     "Sandman (Vol. 3)": Title("sandman", "", "", "3", "", ""),
     "Fables (Fables, #4)": Title("fables", "", "fables", "4", "", ""),
     "1984": Title("1984", "", "", "", "", ""),
+    "One Piece. 1, À l'aube d'une grande aventure": Title("laube dune grande aventure", "", "one piece", "", "1", ""),
+    "Naruto T01": Title("naruto", "", "", "1", "", ""), "Naruto - Vol. 03": Title("naruto", "", "", "3", "", ""),
+    "Océan. 12": Title("ocean", "", "", "12", "", ""), "Fahrenheit 451": Title("fahrenheit 451", "", "", "", "", ""),
+    "The Second Book of Swords": Title("second book of swords", "", "", "", "", ""),
+    "Dune: Large Print Book": Title("dune", "", "", "", "", ""),
+    "Nancy Drew: Mystery Train": Title("nancy drew", "mystery train", "", "", "", ""),
+    "किताब": Title("किताब", "", "", "", "", ""),
     "Introduction to Algorithms, 3rd Edition": Title("introduction to algorithms", "", "", "", "", ""),
     "Le vrai du faux : la série culte décryptée": Title("vrai du faux", "la serie culte decryptee", "", "", "", ""),
 }  # fmt: skip
