@@ -52,9 +52,11 @@ def install() -> None:
     examination.require(get_settings())
     installation.install(get_settings(), console)
     with console.status("Spark's classes"):
-        made = subprocess.run([sys.executable, "-m", "spark_jobs.class_archive"], cwd=PROJECT_ROOT, check=False)
+        command = [sys.executable, "-m", "spark_jobs.class_archive"]
+        made = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     if made.returncode:
         console.print("jobs of Spark will start some seconds later than they could", style="yellow")
+        console.print(made.stderr[-500:], markup=False, highlight=False)
     console.print(f"installed in {time.monotonic() - begun:.0f} s", highlight=False)
 
 
