@@ -1,4 +1,4 @@
-"""`bookworks bench serving|stream|works|up|demo`."""
+"""`bookworks bench serving|stream|works|up|demo|make`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from analytics.bench import demo as demo_bench
+from analytics.bench import make as make_bench
 from analytics.bench import report, serving, stream
 from analytics.bench import works as works_bench
 from bookworks.settings import PROJECT_ROOT, get_settings
@@ -81,6 +82,22 @@ def demo_command(ctx: typer.Context, rounds: Rounds = 1, out: Out = None) -> Non
         {"arguments": " ".join(Path(word).name if "/" in word else word for word in ctx.args)},
         out,
     )
+
+
+@app.command("make")
+def make_command(
+    target: Annotated[str, typer.Argument(help="Of the Makefile, for example test or demo.")],
+    cold: Annotated[bool, typer.Option("--cold", help="In a new clone with empty caches, twice.")] = False,
+    rounds: Rounds = 1,
+    out: Out = None,
+) -> None:
+    """Wall time of a target of the Makefile: here, or as a newcomer has it, with nothing installed."""
+    settings = get_settings()
+    if cold:
+        figures = make_bench.cold(target, settings.state_dir / "bench" / "make")
+    else:
+        figures = make_bench.here(target, rounds)
+    report.write(settings, f"make-{target}{'-cold' if cold else ''}", figures, {}, out)
 
 
 def _bookworks(command: str) -> None:

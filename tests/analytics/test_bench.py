@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from analytics.bench import serving
+from analytics.bench import make, serving
 from analytics.bench.demo import MemorySampler, members, pss
 from analytics.bench.report import Figure, write
 from bookworks.errors import TransientError
@@ -80,3 +80,17 @@ def test_memory_sampler_keeps_the_peak(tmp_path: Path, monkeypatch: pytest.Monke
     sampler.start()
     assert seen.wait(5)
     assert sampler.stop() == 4.0
+
+
+def test_a_newcomer_has_empty_caches_and_no_settings_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOKWORKS_STATE_DIR", "x")
+    monkeypatch.setenv("UV_CACHE_DIR", "x")
+    environment = make.newcomer(tmp_path)
+    assert not [name for name in environment if name.startswith(("BOOKWORKS_", "UV_"))]
+    assert environment["HOME"] == str(tmp_path)
+    assert environment["MAVEN_OPTS"].endswith(f"{tmp_path}/.m2")
+
+
+def test_a_target_that_fails_is_not_timed() -> None:
+    with pytest.raises(TransientError, match="make no-such-target"):
+        make.here("no-such-target", 1)
