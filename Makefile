@@ -47,7 +47,7 @@ test-parts:
 	+$(BIN)/pytest $(LINE_TESTS:%=--ignore=%) $(PYTEST)  # the plus: shown as it goes, not as a whole at its end
 
 test-line:
-	BOOKWORKS_TEST_PORT_OFFSET=$(LINE_PORT_OFFSET) $(BIN)/pytest $(LINE_TESTS) $(PYTEST)
+	BOOKWORKS_TEST_PORT_OFFSET=$(LINE_PORT_OFFSET) nice -n 5 $(BIN)/pytest $(LINE_TESTS) $(PYTEST)
 
 lint: ## Style, types and import rules.
 	$(BIN)/ruff check

@@ -40,7 +40,7 @@ def made_of(settings: Settings) -> dict[str, str]:
     java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)
     jars = sorted(f"{jar} {jar.stat().st_mtime_ns}" for jar in find_jars(settings))
     return {
-        "java": java.stderr.strip(),
+        "java": "\n".join(line for line in java.stderr.splitlines() if not line.startswith("Picked up")),
         "spark": f"{pyspark.__version__} {pyspark.__file__}",
         "jars": hashlib.sha256("\n".join(jars).encode()).hexdigest(),
     }

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -42,7 +43,10 @@ class Checkout:
     def start(self, make: str) -> subprocess.Popen[str]:
         self._program("bin/make", make)
         environment = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "PIDS": str(self.pids)}
-        return subprocess.Popen([self.folder / ".ci" / "run"], stdout=subprocess.PIPE, text=True, env=environment)
+        command = [self.folder / ".ci" / "run"]
+        # What runs in the background has SIGINT ignored, and hands that on: bash could not heed it then.
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heed)
 
     def begun(self) -> list[psutil.Process]:
         """What `make` has started, itself among them."""

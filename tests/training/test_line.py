@@ -137,7 +137,7 @@ def test_gate_register_promote_and_roll_back(settings: Settings, first: str, cal
     assert "no champion to go back to" in refused.stderr
 
     rows = clickhouse.connect(settings).query("select stage, bundle_version, reason from models").result_rows
-    moves = [(stage, version) for stage, version, _ in rows]
+    moves = [(stage, version) for stage, version, _ in rows if version in {one, two}]
     assert moves.count(("challenger", one)) == 1
     assert sorted(moves) == sorted(
         [("challenger", one), ("challenger", two), ("champion", one), ("champion", two), ("champion", one)]
