@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -45,8 +44,11 @@ class Checkout:
         environment = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "PIDS": str(self.pids)}
         command = [self.folder / ".ci" / "run"]
         # What runs in the background has SIGINT ignored, and hands that on: bash could not heed it then.
-        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heed)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def begun(self) -> list[psutil.Process]:
         """What `make` has started, itself among them."""
