@@ -175,7 +175,8 @@ def match_command(
     console = Console(stderr=True)
     config = MatchConfig.of(get_settings(), aliases, threshold)
     of_left, of_right = Columns.of_text(columns), Columns.of_text(right_columns or columns)
-    _check_output(output, left, right)
+    for written in (output, _report_of(output, ".left"), _report_of(output, ".right")):
+        _check_output(written, left, right)
     with TemporaryDirectory() as a, TemporaryDirectory() as b, _spark(console) as spark:
         with console.status("reading"):
             files = ((left, of_left, a), (right, of_right, b))

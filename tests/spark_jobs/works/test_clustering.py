@@ -299,6 +299,16 @@ def test_an_output_that_would_overwrite_or_has_no_folder_is_refused_before_any_w
         assert "--keep" in str(done.exception)
 
 
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.left.rejected.csv", "pairs.right.rejected.csv"])
+def test_a_match_that_would_overwrite_a_catalogue_is_refused_before_any_work(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("id\n1\n")
+    arguments = ["--left", str(path), "--right", str(path), "--columns", "id=id", "--output", f"{tmp_path}/pairs.csv"]
+    done = CliRunner().invoke(cli.app, ["match", *arguments])
+    assert isinstance(done.exception, SettingError)
+    assert "overwrite" in str(done.exception)
+
+
 def test_a_file_that_is_not_there(spark, tmp_path):
     with pytest.raises(TerminalError, match="cannot be opened"):
         read_catalogue(spark, tmp_path / "none.csv", Columns.of_text("id=id"), tmp_path)
