@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr = Field(NO_SECRET, description="S3 secret key.")
     minio_port: Port = Field(19000, description="Port of the local MinIO.")
     minio_console_port: Port = Field(19001, description="Port of the local MinIO's console page.")
+    minio_memory_mb: int = Field(512, ge=128, description="Memory that the local MinIO tries to stay below, MiB.")
     lake_bucket: str = Field("lake", description="Bucket of the lake: raw, clean, snapshots.")
     bundles_bucket: str = Field("bundles", description="Bucket of the served bundles.")
     mlflow_bucket: str = Field("mlflow", description="Bucket of MLflow's artifacts.")
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
         description="Folder of the local Postgres; empty means `state_dir`/data/postgres, or as root (whom Postgres "
         "refuses) a folder of this stack under /var/lib/bookworks.",
     )
+    postgres_memory_mb: int = Field(128, ge=16, description="Shared buffers of the local Postgres, MiB.")
     postgres_os_user: str = Field("nobody", description="As root: the user of the machine who runs the local Postgres.")
 
     # Redis
@@ -115,6 +117,7 @@ class Settings(BaseSettings):
     neo4j_user: str = Field("neo4j", description="Neo4j user.")
     neo4j_password: SecretStr = Field(NO_SECRET, description="Neo4j password.")
     neo4j_memory_mb: int = Field(512, ge=256, description="Heap of the local Neo4j, MiB.")
+    neo4j_page_cache_mb: int = Field(64, ge=16, description="Page cache of the local Neo4j, MiB.")
 
     # ClickHouse
     clickhouse_host: str = Field("127.0.0.1", description="ClickHouse host.")

@@ -21,7 +21,7 @@ from infra.local import doctor, install, launch, stack, supervisor
 from infra.local.layout import SOCKET_PATH_MAX, Layout, layout_of, write_private
 from infra.local.secrets import ensure_secrets, secret_fields
 from infra.local.server import Context, context_of
-from infra.local.servers import ALL, airflow, kafka, mlflow, neo4j, pick, postgres, redis
+from infra.local.servers import ALL, airflow, kafka, minio, mlflow, neo4j, pick, postgres, redis
 
 
 @pytest.fixture
@@ -110,6 +110,19 @@ def test_every_server_listens_where_settings_say(context: Context) -> None:
     assert f"CONTROLLER://127.0.0.9:{settings.kafka_controller_port}" in kafka.properties(elsewhere)
     assert "server.default_listen_address=127.0.0.9" in neo4j.configuration(elsewhere)
     assert airflow.configuration(elsewhere)["api"]["host"] == "127.0.0.9"
+
+
+def test_memory_comes_from_settings(context: Context) -> None:
+    sizes = {"kafka": 611, "redis": 612, "neo4j": 613, "minio": 614, "postgres": 615}
+    sizes_of = {f"{name}_memory_mb": size for name, size in sizes.items()} | {"neo4j_page_cache_mb": 616}
+    roomy = Context(context.settings.model_copy(update=sizes_of), context.layout)
+    (minio_program,) = minio.programs(roomy)
+    assert any("-Xmx611m" in program.argv for program in kafka.programs(roomy))
+    assert "maxmemory 612mb" in redis.configuration(roomy)
+    assert any("-Xmx613m" in program.argv for program in neo4j.programs(roomy))
+    assert minio_program.env["GOMEMLIMIT"] == "614MiB"
+    assert "shared_buffers = '615MB'" in postgres.configuration(roomy)
+    assert "server.memory.pagecache.size=616m" in neo4j.configuration(roomy)
 
 
 def test_tasks_of_airflow_find_the_stack(context: Context) -> None:

@@ -20,7 +20,7 @@ def programs(context: Context) -> list[Program]:
         "MINIO_REGION": settings.s3_region,
         "MINIO_UPDATE": "off",
         "MINIO_CONFIG_DIR": str(context.layout.config / "minio"),
-        "GOMEMLIMIT": "512MiB",
+        "GOMEMLIMIT": f"{settings.minio_memory_mb}MiB",
     }
     return [Program("minio", argv, env)]
 

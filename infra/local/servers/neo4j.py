@@ -29,7 +29,7 @@ def configuration(context: Context) -> str:
         f"server.directories.logs={context.data('neo4j') / 'logs'}",
         "dbms.security.auth_enabled=true",
         "dbms.usage_report.enabled=false",
-        "server.memory.pagecache.size=64m",
+        f"server.memory.pagecache.size={settings.neo4j_page_cache_mb}m",
         "db.shutdown_transaction_end_timeout=2s",
         "server.bolt.thread_pool_max_size=40",
         "server.http_enabled_modules=BROWSER,TRANSACTIONAL_ENDPOINTS",

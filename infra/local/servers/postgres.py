@@ -25,7 +25,6 @@ IDENTITY = (
 )
 SETTINGS = """unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
-shared_buffers = '128MB'
 max_connections = 120
 max_wal_size = '1GB'
 timezone = 'UTC'
@@ -110,14 +109,20 @@ def prepare(context: Context) -> None:
     _own(context, home)
     if not (data / "PG_VERSION").exists():
         _initialise(context, data)
-    for name, text in (("bookworks.conf", _settings(context)), ("pg_hba.conf", HBA)):
+    for name, text in (("bookworks.conf", configuration(context)), ("pg_hba.conf", HBA)):
         write_private(data / name, text)
         _own(context, data / name, 0o600)
 
 
-def _settings(context: Context) -> str:
+def configuration(context: Context) -> str:
+    """The server's own settings."""
     settings = context.settings
-    return SETTINGS + f"listen_addresses = '{settings.bind_host}'\nport = {settings.postgres_port}\n"
+    own = {
+        "listen_addresses": settings.bind_host,
+        "port": settings.postgres_port,
+        "shared_buffers": f"{settings.postgres_memory_mb}MB",
+    }
+    return SETTINGS + "".join(f"{name} = '{value}'\n" for name, value in own.items())
 
 
 def _own(context: Context, path: Path, mode: int = 0o700) -> None:
