@@ -34,6 +34,7 @@ from ingestion.rows import (
     Record,
     Refused,
     Source,
+    SourceFile,
     check_header,
     numbered_lines,
     open_bytes,
@@ -217,7 +218,7 @@ def _look_up(kind: Lookup, row: RawRow, context: Context, report: FileReport) ->
     report.duplicates += not new
 
 
-def _rows(kind: FileKind | Lookup, path: Path, lines: Iterator[RawRow]) -> Iterator[RawRow]:
+def _rows(kind: SourceFile, path: Path, lines: Iterator[RawRow]) -> Iterator[RawRow]:
     """Rows after the header, which is checked."""
     if kind.header is not None:
         first = next(lines, None)

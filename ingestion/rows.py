@@ -40,11 +40,15 @@ class SourceFile:
         name: what it is called in reports.
         names: file names it may have, without `.gz`, relative to the folder.
         topic: where its records go, and its dead letters; of a look-up file, that of the records it helps to make.
+        split: lines to rows; the default takes each line as a row.
+        header: the first line as allowed (any one of these), or None where the file has none.
     """
 
     name: str
     names: tuple[str, ...]
     topic: str
+    split: Callable[[Iterator[RawRow]], Iterator[RawRow]] = field(default=lambda lines: lines, kw_only=True)
+    header: tuple[bytes, ...] | None = field(default=None, kw_only=True)
 
     def find(self, folder: Path) -> Path | None:
         """The file of this kind in `folder`, plain or gzipped."""
@@ -61,16 +65,12 @@ class FileKind(SourceFile):
 
     Attributes:
         parse: bytes of a row to a record without the common fields; raises Refused or ValueError.
-        split: lines to rows; the default takes each line as a row.
-        header: the first line as allowed (any one of these), or None where the file has none.
         identity: the field by which a repeated row is known.
         required: whether the source makes no sense without it.
     """
 
     parse: Callable[[bytes, Context], Record]
     identity: str
-    split: Callable[[Iterator[RawRow]], Iterator[RawRow]] = field(default=lambda lines: lines)
-    header: tuple[bytes, ...] | None = None
     required: bool = False
 
 
@@ -80,12 +80,9 @@ class Lookup(SourceFile):
 
     Attributes:
         add: puts a row into the context; False where the same row is there already. Raises Refused or ValueError.
-        split, header: as of a FileKind.
     """
 
     add: Callable[[bytes, Context], bool]
-    split: Callable[[Iterator[RawRow]], Iterator[RawRow]] = field(default=lambda lines: lines)
-    header: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ def clean_header(line: bytes) -> bytes:
     return line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf")
 
 
-def check_header(kind: FileKind | Lookup, path: Path, line: bytes) -> None:
+def check_header(kind: SourceFile, path: Path, line: bytes) -> None:
     """Refuse a file whose first line is not the header of its kind.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
@@ -14,7 +12,8 @@ from analytics.bench import demo as demo_bench
 from analytics.bench import make as make_bench
 from analytics.bench import report, serving, stream
 from analytics.bench import works as works_bench
-from bookworks.settings import PROJECT_ROOT, get_settings
+from analytics.bench.command import bookworks
+from bookworks.settings import get_settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine; writes JSON.")
 Out = Annotated[Path | None, typer.Option(help="JSON file; default: bench/<name>.json in the state folder.")]
@@ -63,9 +62,9 @@ def up_command(rounds: Rounds = 3, out: Out = None) -> None:
     """Seconds of `bookworks up` with everything installed; stops the servers before each round."""
     settings, seconds = get_settings(), []
     for _ in range(rounds):
-        _bookworks("down")
+        bookworks(settings, "down")
         started = monotonic()
-        _bookworks("up")
+        bookworks(settings, "up")
         seconds.append(monotonic() - started)
     report.write(settings, "up", [report.Figure("up", "s", seconds)], {}, out)
 
@@ -98,7 +97,3 @@ def make_command(
     else:
         figures = make_bench.here(target, rounds)
     report.write(settings, f"make-{target}{'-cold' if cold else ''}", figures, {}, out)
-
-
-def _bookworks(command: str) -> None:
-    subprocess.run([sys.executable, "-m", "bookworks.cli.main", command], cwd=PROJECT_ROOT, check=True)

@@ -188,13 +188,13 @@ SOURCE = Source(
     NAME,
     (
         FileKind(
-            "BX-Books", ("BX-Books.csv",), "catalogue", _parse_book, "edition_id", _split_books,
+            "BX-Books", ("BX-Books.csv",), "catalogue", _parse_book, "edition_id", split=_split_books,
             header=(b'"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";'
                     b'"Image-URL-S";"Image-URL-M";"Image-URL-L"',),
             required=True,
         ),
         FileKind(
-            "BX-Users", ("BX-Users.csv",), "readers", _parse_user, "user_id", _split_users,
+            "BX-Users", ("BX-Users.csv",), "readers", _parse_user, "user_id", split=_split_users,
             header=(b'"User-ID";"Location";"Age"',), required=True,
         ),
         FileKind(

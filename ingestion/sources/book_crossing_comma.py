@@ -33,11 +33,11 @@ SOURCE = Source(
     NAME,
     (
         FileKind(
-            "BX-Books", ("BX-Books.csv",), "catalogue", _parse_book, "edition_id", split_csv,
+            "BX-Books", ("BX-Books.csv",), "catalogue", _parse_book, "edition_id", split=split_csv,
             header=(b"ISBN,Book-Title,Book-Author,Year-Of-Publication,Book-Publisher",), required=True,
         ),
         FileKind(
-            "BX-Users", ("BX-Users.csv",), "readers", _parse_user, "user_id", split_csv,
+            "BX-Users", ("BX-Users.csv",), "readers", _parse_user, "user_id", split=split_csv,
             header=(b"User-ID,User-City,User-State,User-Country,User-Age",), required=True,
         ),
         FileKind(

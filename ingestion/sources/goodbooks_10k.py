@@ -146,7 +146,7 @@ def _subjects(goodreads_book_id: str, context: Context) -> list[str]:
 SOURCE = Source(
     NAME,
     (
-        FileKind("books", ("books.csv",), "catalogue", _parse_book, "edition_id", split_csv,
+        FileKind("books", ("books.csv",), "catalogue", _parse_book, "edition_id", split=split_csv,
                  header=(_BOOK_COLUMNS,), required=True),
         FileKind("ratings", ("ratings.csv", "samples/ratings.csv"), "interactions", _parse_rating, "event_id",
                  header=(b"user_id,book_id,rating",)),
@@ -155,7 +155,7 @@ SOURCE = Source(
         FileKind("interactions_3k", ("interactions_3k.csv",), "interactions", _parse_interaction, "event_id"),
     ),
     (
-        Lookup("tags", ("tags.csv",), "catalogue", _add_tag, split_csv, header=(b"tag_id,tag_name",)),
+        Lookup("tags", ("tags.csv",), "catalogue", _add_tag, split=split_csv, header=(b"tag_id,tag_name",)),
         Lookup("book_tags", ("book_tags.csv", "samples/book_tags.csv"), "catalogue", _add_tag_use,
                header=(b"goodreads_book_id,tag_id,count",)),
     ),

@@ -72,7 +72,7 @@ def _parse_loan(raw: bytes, context: Context) -> Record:
 SOURCE = Source(
     NAME,
     (
-        FileKind("items", ("items.csv",), "catalogue", _parse_item, "edition_id", split_csv,
+        FileKind("items", ("items.csv",), "catalogue", _parse_item, "edition_id", split=split_csv,
                  header=(b"Title,Author,ISBN Valid,Publisher,Subjects,i",), required=True),
         FileKind("interactions", ("interactions.csv",), "interactions", _parse_loan, "event_id",
                  header=(b"u,i,t",), required=True),

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import JaroWinkler
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from bookworks.errors import TerminalError
 from spark_jobs.works.aliases import load_aliases
+from spark_jobs.works.linkage import joined
 from spark_jobs.works.persons import Aliases, names_are_inverted
 from spark_jobs.works.records import FIELDS, parse_record
 
@@ -66,10 +65,8 @@ def _alike(records: list[Record], blocks: Iterable[list[int]]) -> Iterator[tuple
 
 
 def _joined(ids: list[str], edges: Iterable[tuple[int, int]]) -> Works:
-    ends = np.array(list(edges) or np.empty((0, 2)), dtype=np.int64)
-    graph = coo_array((np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(len(ids), len(ids)))
-    _, labels = connected_components(graph, directed=False)
-    return dict(zip(ids, map(str, labels), strict=True))
+    a, b = np.array(list(edges), dtype=np.int64).reshape(-1, 2).T
+    return {one: ids[first] for one, first in zip(ids, joined(len(ids), a, b), strict=True)} if ids else {}
 
 
 def splink(records: list[Record]) -> Iterator[tuple[float, Works]]:

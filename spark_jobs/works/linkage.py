@@ -40,13 +40,13 @@ def linkage(
         (for a node alone: the best it was refused), shapes (n,) and (n,).
     """
     roots = np.arange(len(weights))
-    named = _incidence(persons or [()] * len(weights))
+    persons = persons or [()] * len(weights)
     sure = np.zeros(len(weights))
     for part in _parts(len(weights), a, b, p, bound):
         local = np.full(len(weights), -1)
         local[part] = np.arange(len(part))
         inside = (local[a] >= 0) & (local[b] >= 0)
-        strangers = _strangers(named[part])
+        strangers = _strangers([persons[k] for k in part])
         found, mean = _average(weights[part], local[a[inside]], local[b[inside]], p[inside], threshold, strangers)
         roots[part], sure[part] = part[found], mean
     return roots, sure
@@ -73,18 +73,14 @@ def _parts(size: int, a: Ints, b: Ints, p: Floats, bound: int) -> list[Ints]:
     return done
 
 
-def _incidence(persons: Sequence[Sequence[str]]) -> sparse.csr_array:
-    """Which node names which person, shape (nodes, persons)."""
-    column = {name: k for k, name in enumerate(sorted({name for names in persons for name in names}))}
-    places = [(row, column[name]) for row, names in enumerate(persons) for name in names]
-    rows, columns = np.array(places, np.int64).reshape(-1, 2).T
-    return sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(persons), max(len(column), 1)))
-
-
-def _strangers(named: sparse.csr_array) -> npt.NDArray[np.bool_]:
+def _strangers(persons: Sequence[Sequence[str]]) -> npt.NDArray[np.bool_]:
     """Whether two nodes name somebody each, and nobody in common; shape (nodes, nodes)."""
-    somebody = named.sum(axis=1) > 0
-    return np.asarray(((named @ named.T).toarray() == 0) & somebody[:, None] & somebody[None, :])
+    column = {name: k for k, name in enumerate(sorted({name for names in persons for name in names}))}
+    named = np.zeros((len(persons), len(column)), np.float32)
+    for row, names in enumerate(persons):
+        named[row, [column[name] for name in names]] = 1
+    somebody = named.any(axis=1)
+    return (named @ named.T == 0) & somebody[:, None] & somebody[None, :]
 
 
 def _average(
@@ -94,7 +90,7 @@ def _average(
     given = np.where(strangers, _NEVER, UNSEEN)
     given[a, b] = given[b, a] = np.where((p == APART) | (p == VETO), _NEVER, p)
     # What a person put together has one row from the start, and bears what any of them bears.
-    roots = _joined(size, a[p == TOGETHER], b[p == TOGETHER])
+    roots = joined(size, a[p == TOGETHER], b[p == TOGETHER])
     s, w = given.copy(), weights.astype(float).copy()
     np.fill_diagonal(s, _NEVER)
     alive = np.ones(size, bool)
@@ -119,7 +115,8 @@ def _average(
     return roots, _confidence(given, weights, roots)
 
 
-def _joined(size: int, a: Ints, b: Ints) -> Ints:
+def joined(size: int, a: Ints, b: Ints) -> Ints:
+    """The first node of each node's connected component."""
     labels = connected_components(sparse.coo_matrix((np.ones(len(a)), (a, b)), shape=(size, size)), directed=False)[1]
     first = np.full(labels.max() + 1, size)
     np.minimum.at(first, labels, np.arange(size))

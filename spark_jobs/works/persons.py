@@ -177,8 +177,9 @@ def _role(piece: str, at: int) -> tuple[str, str]:
         if inside and pattern.search(fold(inside)):
             return role, outside
         match, lead = pattern.search(fold(outside)), _LEAD.match(outside)
+        begins = match is not None and match.start() == 0
         # What begins the whole statement may be a name: "Sprecher, Daniel".
-        if match and (lead if at == 0 else lead or match.start() == 0) and (match.start() == 0 or at > 0):
+        if match and ((begins and lead) if at == 0 else (begins or lead)):
             return role, outside[lead.end() :] if lead else outside[match.end() :]
         if match and match.end() >= len(outside) - 1:  # "Smith, John, editor"
             return role, outside[: match.start()].strip(" ,")

@@ -109,13 +109,9 @@ def parse_title(text: str | None) -> Title:
     kind = _kind(folded)
     folded = folded.replace("#", " nr ")
     bare, series, number_inside = _without_groups(folded)
-    numbered = _NUMBERED.match(bare)
+    numbered = _numbered(bare, series, kind)
     if numbered:
-        of = _series_name(_strip_article(words(numbered["series"])))
-        main = " ".join(_parts(numbered["title"])[:1])
-        if of and main:
-            subtitle = " ".join(_parts(numbered["title"])[1:])
-            return Title(_strip_article(main), subtitle, series or of, "", number(numbered["number"]) or "", kind)
+        return numbered
     parts = _parts(bare)
     if not parts:
         return Title(words(folded) or folded.strip(), "", series, number_inside, "", kind)
@@ -129,6 +125,18 @@ def parse_title(text: str | None) -> Title:
     if found:
         series, series_number, volume = series or found, series_number or volume, ""
     return Title(main, " ".join(part for part in rest if part), series, volume, series_number, kind)
+
+
+def _numbered(bare: str, series: str, kind: str) -> Title | None:
+    """A volume with a title of its own, behind the name of the whole and a number; None if it is none."""
+    match = _NUMBERED.match(bare)
+    if not match:
+        return None
+    whole = _series_name(_strip_article(words(match["series"])))
+    main, *rest = _parts(match["title"]) or [""]
+    if not whole or not main:
+        return None
+    return Title(_strip_article(main), " ".join(rest), series or whole, "", number(match["number"]) or "", kind)
 
 
 def _parts(bare: str) -> list[str]:
