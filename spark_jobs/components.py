@@ -18,8 +18,11 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from bookworks.errors import TerminalError
+from spark_jobs.works.frames import local
 
 MAX_ROUNDS = 40
+_NODES = pa.schema([("node", pa.string()), ("root", pa.string())])
+_ON_DRIVER = 100_000  # edges; so few are done before a worker of Python has started
 IN_ONE_TASK = 1_000_000  # edges; so few are done sooner by one task than by rounds over all of them
 
 
@@ -36,6 +39,9 @@ def components(edges: DataFrame) -> DataFrame:
         TerminalError: no fixed point after `MAX_ROUNDS` rounds.
     """
     stars, mark = _settle(_directed(edges).distinct())
+    if mark["edges"] <= _ON_DRIVER:
+        found = pa.Table.from_batches(_of_one_task(iter(stars.toArrow().to_batches())), _NODES)
+        return local(edges, found)
     if mark["edges"] <= IN_ONE_TASK:
         return stars.coalesce(1).mapInArrow(_of_one_task, "node string, root string")
     for _ in range(MAX_ROUNDS):

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +25,7 @@ from spark_jobs.works import baselines_cli, decisions_cli, matching, measures_cl
 from spark_jobs.works.clustering import cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
-from spark_jobs.works.files import Catalogue, Columns, read_catalogue, write_csv
+from spark_jobs.works.files import Catalogue, Columns, read_catalogue, write_csv, write_frame
 from spark_jobs.works.state import WORTH_SAVING, load, save
 
 app = typer.Typer(no_args_is_help=True, help="Works: which editions are one book.")
@@ -69,8 +69,8 @@ def cluster_command(
             catalogue = read_catalogue(spark, input, parsed, Path(folder), separator, encoding)
         with console.status(f"clustering {catalogue.rows:,} records"):
             before = load(spark, kept, config) if kept else None
-            clustered = cluster(once(catalogue.editions).localCheckpoint(), config, before=before)
-            works = write(catalogue, clustered.editions.localCheckpoint(), output)
+            clustered = cluster(once(catalogue), config, before=before)
+            works = write(catalogue, clustered.editions, output)
         seconds = time.monotonic() - began
         _report(console, catalogue, output, works, seconds)
         if as_json:
@@ -107,22 +107,28 @@ def _report_of(output: Path, side: str = "") -> Path:
     return output.with_suffix(f"{side}.rejected.csv")
 
 
-def once(editions: DataFrame) -> DataFrame:
+def once(catalogue: Catalogue) -> DataFrame:
     """One row for each id; of several the fullest, of these the first in order, wherever they stand in the file."""
-    names = [c for c in editions.columns if c not in {"row", "edition_id"}]
+    editions = catalogue.editions.drop("row")
+    if not catalogue.doubled:
+        return editions
+    names = [c for c in editions.columns if c != "edition_id"]
     empty = sum((F.when(F.trim(F.coalesce(name, F.lit(""))) == "", 1).otherwise(0) for name in names), F.lit(0))
     first = F.min(F.struct(empty.alias("empty"), *names)).alias("one")
-    return editions.groupBy("edition_id").agg(first).select("edition_id", "one.*").drop("empty")
+    return editions.groupBy("edition_id").agg(first).select("edition_id", "one.*").drop("empty").localCheckpoint()
 
 
 def write(catalogue: Catalogue, clusters: DataFrame, output: Path) -> int:
     """Write one line for each row of the file, in its order; returns the number of works."""
-    work = F.concat(F.lit("w"), F.substring(F.sha2("cluster", 256), 1, 15))
-    placed = catalogue.editions.select("row", "edition_id").join(clusters, "edition_id")
-    rows = placed.select(F.col("edition_id").alias("record_id"), work.alias("work_id"), "confidence", "row")
-    ordered = rows.orderBy("row").drop("row")
-    write_csv(output, ordered.columns, ordered.toLocalIterator())
-    return clusters.where("edition_id = cluster").count()
+    seen = Observation()
+    clusters = clusters.observe(seen, F.count_if(F.col("edition_id") == F.col("cluster")).alias("works"))
+    work = F.concat(F.lit("w"), F.substring(F.sha2("cluster", 256), 1, 15)).alias("work_id")
+    of_edition = clusters.select("edition_id", work, "confidence").localCheckpoint()
+    placed = catalogue.editions.select("row", F.col("edition_id").alias("record_id")).join(
+        of_edition.withColumnRenamed("edition_id", "record_id"), "record_id"
+    )
+    write_frame(output, placed.orderBy("row").select("record_id", "work_id", "confidence"))
+    return int(seen.get["works"])
 
 
 def _report(console: Console, catalogue: Catalogue, output: Path, works: int, seconds: float) -> None:
@@ -182,9 +188,10 @@ def match_command(
             files = ((left, of_left, a), (right, of_right, b))
             sides = [read_catalogue(spark, path, of, Path(to), separator, encoding) for path, of, to in files]
         with console.status("matching"):
-            pairs = matching.match(*(once(side.editions) for side in sides), config)
-            ordered = pairs.select("left_id", "right_id", "probability").orderBy("left_id", "right_id")
-            count = write_csv(output, ordered.columns, ordered.toLocalIterator())
+            pairs = matching.match(*(once(side) for side in sides), config)
+            count = write_frame(
+                output, pairs.select("left_id", "right_id", "probability").orderBy("left_id", "right_id")
+            )
     console.print(f"{count:,} pairs: {output}")
     for side, name in zip(sides, ("left", "right"), strict=True):
         _report_rejected(console, side, _report_of(output, f".{name}"))

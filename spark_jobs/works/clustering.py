@@ -71,7 +71,7 @@ def cluster(
     """
     decided = decided or Constraints([], [])
     gathered = gather(editions, config, decided, before)
-    members = members_of(gathered.editions, gathered.nodes).localCheckpoint()
+    members = members_of(gathered.editions, gathered.nodes)
     compared = compare(gathered, _bonds(members, decided), config)
     linked = link(gathered.nodes, compared.pairs, config, before, compared.changed)
     state = State(gathered.editions, gathered.nodes, compared.pairs, linked)

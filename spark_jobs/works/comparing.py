@@ -18,7 +18,7 @@ from rapidfuzz import fuzz
 
 from spark_jobs.works import blocks
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.frames import differing, in_buckets, small
+from spark_jobs.works.frames import in_buckets, local, small
 from spark_jobs.works.linkage import UNSEEN, VETO
 from spark_jobs.works.nodes import Gathered
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
@@ -43,15 +43,15 @@ class Compared:
 
     Attributes:
         pairs: `COMPARED`, all of them.
-        changed: `node`: those that have a pair that the run before did not have so, or had otherwise; None: all.
+        changed: `node`: those that have a pair that is new, gone or was scored again; None: all.
     """
 
     pairs: DataFrame
     changed: DataFrame | None
 
 
-def standing(nodes: DataFrame) -> DataFrame:
-    """In which blocks each of the nodes (`NODES`) stands: `rule`, `key`, `node`."""
+def standing(nodes: DataFrame, *beside: str) -> DataFrame:
+    """In which blocks each of the nodes (`NODES`) stands: `rule`, `key`, `node`, and the columns `beside` of it."""
     first_word = F.substring_index("main", " ", 1)
     named, titled = F.col("surname") != "", F.col("main") != ""
     persons = F.array_distinct(F.split(F.concat_ws(" ", "surname", "others"), " "))
@@ -64,7 +64,8 @@ def standing(nodes: DataFrame) -> DataFrame:
         ).otherwise(F.array()),
         F.transform("isbns", lambda isbn: _block(blocks.ISBN, isbn)),
     )
-    return nodes.select("node", F.explode(found).alias("block")).select("block.rule", "block.key", "node")
+    exploded = nodes.select("node", *beside, F.explode(found).alias("block"))
+    return exploded.select("block.rule", "block.key", "node", *beside)
 
 
 def _block(rule: str, *parts: Column) -> Column:
@@ -93,22 +94,27 @@ def compare(gathered: Gathered, said: DataFrame, config: MatchConfig) -> Compare
     if since is None:
         rows = block_rows(gathered.nodes, all_fresh(gathered.nodes), config)
         return Compared(score_pairs(rows, config).unionByName(said).localCheckpoint(), None)
-    moves = (standing(since.came).withColumn("n", F.lit(1)), standing(since.went).withColumn("n", F.lit(-1)))
-    moved = moves[0].unionByName(moves[1]).localCheckpoint()
-    touched = small(moved.groupBy("rule", "key").agg(F.sum("n").alias("grown")))
-    sides = small(moved.select("rule", "key", "node", F.lit(True).alias("moved")).distinct())
+    moved = standing(since.moved, "sign").toArrow()  # bounded, as what changed is
+    sides = local(said, moved.group_by(["rule", "key", "node"]).aggregate([])).withColumn("moved", F.lit(True))
+    touched = local(said, moved.group_by(["rule", "key"]).aggregate([("sign", "sum")]))
     # Which pairs a block over its bound has, depends on all of its titles: it is compared anew as a whole.
-    size = F.count("*").over(Window.partitionBy("rule", "key"))
-    members = standing(gathered.nodes).join(touched, ["rule", "key"]).withColumn("size", size)
-    members = members.withColumn("whole", F.greatest("size", F.col("size") - F.col("grown")) > _bound(config))
+    sizes = (
+        standing(gathered.nodes)
+        .join(touched, ["rule", "key"])
+        .groupBy("rule", "key", "sign_sum")
+        .agg(F.count("*").alias("size"))
+    )
+    is_whole = (F.greatest("size", F.col("size") - F.col("sign_sum")) > _bound(config)).alias("whole")
+    blocks_now = small(sizes.select("rule", "key", "size", is_whole))
+    members = standing(gathered.nodes).join(blocks_now.where("size > 1"), ["rule", "key"])
     members = members.join(sides, ["rule", "key", "node"], "left")
-    members = members.withColumn("fresh", F.col("whole") | F.col("moved").isNotNull()).localCheckpoint()
-    rows = block_rows(gathered.nodes, members.where("size > 1"), config)
+    members = members.withColumn("fresh", F.col("whole") | F.col("moved").isNotNull())
+    rows = block_rows(gathered.nodes, members, config)
     scored = score_pairs(rows, config).unionByName(said).localCheckpoint()
-    whole = small(members.where("whole").select("rule", "key", "whole").distinct())
+    whole = blocks_now.where("whole").select("rule", "key", "whole")
     marked = _with_stale(since.before.pairs, whole, sides)
     kept, gone = marked.where("NOT stale").select(*COMPARED.names), marked.where("stale")
-    ends = differing(scored, gone, "a", "b", "p").select(F.explode(F.array("a", "b")).alias("node"))
+    ends = scored.unionByName(gone.select(*COMPARED.names)).select(F.explode(F.array("a", "b")).alias("node"))
     changed = ends.union(sides.select("node")).distinct()
     return Compared(kept.unionByName(scored), small(changed))
 

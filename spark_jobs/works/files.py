@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
@@ -21,6 +24,7 @@ from spark_jobs.works.records import FIELDS
 
 NAMES = {"id": "edition_id"} | {name: name for name in FIELDS if name != "edition_id"}
 _CHUNK = 20_000
+_UNREADABLE = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are not of the encoding
 _MOST_LINES = 20  # of a record whose texts hold line breaks
 _SCHEMA = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in FIELDS)])
 csv.field_size_limit(16 * 1024 * 1024)
@@ -66,11 +70,13 @@ class Catalogue:
     Attributes:
         editions: `row` (place in the file, from 0) and `records.FIELDS`.
         rows: how many rows could be read.
+        doubled: whether an id may stand in several of them.
         rejected: line number, reason and text of each that could not.
     """
 
     editions: DataFrame
     rows: int
+    doubled: bool
     rejected: list[tuple[int, str, str]]
 
 
@@ -86,16 +92,16 @@ def read_catalogue(
     """
     rejected: list[tuple[int, str, str]] = []
     target = folder / "catalogue.parquet"
-    rows = 0
+    rows, ids = 0, array("q")
     with pq.ParquetWriter(target, _SCHEMA) as writer:
         for chunk in _chunks(read_rows(path, columns, separator, encoding, rejected)):
-            numbered = [(rows + at, *row) for at, row in enumerate(chunk)]
-            values = list(zip(*numbered, strict=True))
-            writer.write_table(
-                pa.table([pa.array(v, f.type) for v, f in zip(values, _SCHEMA, strict=True)], schema=_SCHEMA)
-            )
+            columns = (range(rows, rows + len(chunk)), *zip(*chunk, strict=True))
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+            writer.write_table(pa.table(arrays, schema=_SCHEMA))
             rows += len(chunk)
-    return Catalogue(spark.read.parquet(str(target)), rows, rejected)
+            ids.extend([hash(row[0]) for row in chunk])
+    doubled = len(np.unique(np.frombuffer(ids, np.int64))) < rows
+    return Catalogue(spark.read.parquet(str(target)), rows, doubled, rejected)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
@@ -105,18 +111,47 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         SettingError: the file cannot be written.
     """
     count = 0
+    with _writing(path) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow(row)
+            count += 1
+    return count
+
+
+def write_frame(path: Path, rows: DataFrame) -> int:
+    """Write a frame as CSV, in its order, a piece at a time; returns how many rows. Errors as of `write_csv`."""
+
+    def pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            text = _as_csv(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            yield pa.RecordBatch.from_pydict({"text": [text], "rows": [batch.num_rows]})
+
+    count = 0
+    with _writing(path) as stream:
+        stream.write(_as_csv([rows.columns]))
+        for text, some in rows.mapInArrow(pieces, "text string, rows long").toLocalIterator():
+            stream.write(text)
+            count += some
+    return count
+
+
+def _as_csv(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[IO[str]]:
     try:
         with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(header)
-            for row in rows:
-                writer.writerow(row)
-                count += 1
+            yield stream
     except OSError as error:
         raise SettingError(
             f"{path.name} cannot be written", received=f"{path}: {error.strerror}", todo="name another file."
         ) from None
-    return count
 
 
 def _chunks(rows: Iterator[tuple[str | None, ...]]) -> Iterator[list[tuple[str | None, ...]]]:
@@ -166,28 +201,29 @@ def read_rows(
         raise SettingError("--separator is one character", received=separator, todo="for example --separator ';'")
     with _opened(path, encoding) as stream, _said_in_words(path, encoding):
         lines = _Lines(stream)
-        header = next(iter(_parsed(lines.take().lstrip("\ufeff"), separator)), [])
+        header = next(iter(_parsed([lines.take().lstrip("\ufeff")], separator)), [])
         places = _places(header, columns, path)
+        wanted = [places.get(name) for name in FIELDS]
         while taken := _record(lines):
             first = lines.number - len(taken) + 1
-            found = _of_width("".join(taken), len(header), separator)
+            found = _of_width(taken, len(header), separator)
             if len(taken) > 1 and (found is None or not _closed("".join(taken))):  # a stray quote swallowed rows
                 lines.give_back(taken[1:])
                 taken = taken[:1]
-                found = _of_width(taken[0], len(header), separator)
+                found = _of_width(taken, len(header), separator)
             whole = "".join(taken)
             raw = whole[:500].encode(encoding, "replace").decode(encoding, "replace")
             if found is None:
-                count = len(next(iter(_parsed(whole, separator)), []))
+                count = len(next(iter(_parsed(taken, separator)), []))
                 rejected.append((first, f"{count} fields where the header has {len(header)}", raw))
                 continue
             for at, row in enumerate(found):
-                if any("\udc80" <= c <= "\udcff" for field in row for c in field):
+                if _UNREADABLE.search("\0".join(row)):
                     rejected.append((first + at, f"not {encoding}", raw))
                 elif not row[places["edition_id"]].strip():
                     rejected.append((first + at, "no id", raw))
                 else:
-                    yield tuple(row[places[name]] if name in places else None for name in FIELDS)
+                    yield tuple([None if place is None else row[place] for place in wanted])
 
 
 def _record(lines: _Lines) -> list[str]:
@@ -203,21 +239,23 @@ def _closed(raw: str) -> bool:
     return quotes % 2 == 0 or (quotes - raw.count('\\"')) % 2 == 0
 
 
-def _of_width(raw: str, width: int, separator: str) -> list[list[str]] | None:
-    """The rows in `raw` if all have the header's width; read with escaped quotes where that helps."""
-    for escapes in (False, True) if '\\"' in raw else (False,):
-        rows = _parsed(raw, separator, escapes)
+def _of_width(lines: list[str], width: int, separator: str) -> list[list[str]] | None:
+    """The rows in these lines if all have the header's width; read with escaped quotes where that helps."""
+    for escapes in (False, True):
+        rows = _parsed(lines, separator, escapes)
         if all(len(row) == width for row in rows):
             return rows
+        if not any('\\"' in line for line in lines):
+            break
     return None
 
 
-def _parsed(raw: str, separator: str, escapes: bool = False) -> list[list[str]]:
-    """The rows of a text, without blank ones; one empty row where it is no CSV."""
-    options: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if escapes else {}
-    options["strict"] = "\n" in raw.rstrip("\r\n")  # quotes that join lines have to be whole
+def _parsed(lines: list[str], separator: str, escapes: bool = False) -> list[list[str]]:
+    """The rows of these lines, without blank ones; one empty row where they are no CSV."""
+    quoting: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if escapes else {}
+    whole = len(lines) > 1  # quotes that join lines have to be whole
     try:
-        return [row for row in csv.reader(io.StringIO(raw, newline=""), delimiter=separator, **options) if row]
+        return [row for row in csv.reader(lines, delimiter=separator, strict=whole, **quoting) if row]
     except csv.Error:
         return [[]]
 

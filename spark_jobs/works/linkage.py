@@ -117,6 +117,8 @@ def _average(
 
 def joined(size: int, a: Ints, b: Ints) -> Ints:
     """The first node of each node's connected component."""
+    if not len(a):  # as nearly always, for persons decide on few
+        return np.arange(size)
     labels = connected_components(sparse.coo_matrix((np.ones(len(a)), (a, b)), shape=(size, size)), directed=False)[1]
     first = np.full(labels.max() + 1, size)
     np.minimum.at(first, labels, np.arange(size))

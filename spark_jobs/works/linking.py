@@ -59,7 +59,7 @@ def strongest(pairs: DataFrame) -> DataFrame:
 
 def _linked(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFrame:
     pairs = pairs.localCheckpoint()
-    in_component = components(pairs.where(F.col("p") >= config.floor).select("a", "b"))
+    in_component = small(components(pairs.where(F.col("p") >= config.floor).select("a", "b")))
     persons = F.concat_ws(" ", "surname", "others")
     vertices = in_component.join(nodes.select("node", "records", persons.alias("persons")), "node").select(
         F.col("root").alias("component"),

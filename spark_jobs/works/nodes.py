@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, reduce
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from spark_jobs.lake import require_columns, spark_schema
+from spark_jobs.works.aliases import Alias
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
-from spark_jobs.works.frames import differing, small, tasks
+from spark_jobs.works.frames import SMALL, local, settle, tasks
 from spark_jobs.works.persons import Aliases, names_are_inverted
-from spark_jobs.works.records import FIELDS, PARSED, parse_batches
+from spark_jobs.works.records import FIELDS, PARSED, parse_batches, parse_table
 from spark_jobs.works.state import COUNTED, NODES, State
 
 _VOTES = pa.schema([pa.field("source", pa.string()), pa.field("votes", pa.int64())])
 _SPELLING = ("surname", "given", "main", "subtitle", "volume", "series_number", "kind")
-_ONE = ["edition_id", "fingerprint"]
 _MOST_VALUES = 6
 _MOST_ISBNS = 200
 _COUNTED_EXACTLY = 8  # nodes or records of an author; more of them are rounded to halves of a doubling
@@ -33,12 +35,11 @@ class Since:
 
     Attributes:
         before: what that run left.
-        came, went: `NODES` that it did not have so, and those that it had otherwise.
+        moved: `NODES` that it did not have so, `sign` 1, and those that it had otherwise, `sign` -1.
     """
 
     before: State
-    came: DataFrame
-    went: DataFrame
+    moved: DataFrame
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,9 @@ def gather(
         ContractError: a column is missing.
     """
     decided = decided or Constraints([], [])
-    if before is not None:
-        rows = _with_fingerprint(editions)
-        moved = small(differing(rows, before.parsed, *_ONE))
-        changed = moved.select("edition_id").distinct().count() / max(before.parsed.count(), 1)
-        if changed <= config.most_changed:
-            return _gather_again(rows, moved, config, decided, before, changed)
+    again = _gather_again(_with_fingerprint(editions), config, decided, before) if before else None
+    if again:
+        return again
     parsed = spelled(parse(editions, config), decided).localCheckpoint()
     return Gathered(parsed, nodes_of(parsed, config).localCheckpoint())
 
@@ -86,7 +84,9 @@ def gather(
 def parse(editions: DataFrame, config: MatchConfig) -> DataFrame:
     """`records.PARSED` of each edition; arguments and errors as of `gather`."""
     rows = _with_fingerprint(editions)
-    return _parsed(rows, _inverted(_votes(rows)), config)
+    votes = _votes(rows).groupBy("source").agg(F.sum("votes")).collect()  # few, as sources are
+    inverted = _inverted({row[0]: row[1] for row in votes})
+    return _parsed(rows.repartition(tasks(rows), "edition_id"), inverted, config)
 
 
 def _with_fingerprint(editions: DataFrame) -> DataFrame:
@@ -103,9 +103,15 @@ def _digest(*columns: str | Column) -> Column:
 def _parsed(rows: DataFrame, inverted: frozenset[str], config: MatchConfig) -> DataFrame:
     # Taking titles and names apart needs Python; Arrow hands over whole columns.
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return parse_batches(batches, inverted, Aliases(config.aliases))
+        settle("parse")
+        return parse_batches(batches, inverted, _aliases(config.aliases))
 
-    return rows.repartition(tasks(rows), "edition_id").mapInArrow(run, spark_schema(PARSED))
+    return rows.mapInArrow(run, spark_schema(PARSED))
+
+
+@lru_cache(maxsize=1)
+def _aliases(known: tuple[Alias, ...]) -> Aliases:
+    return Aliases(known)
 
 
 def _votes(rows: DataFrame) -> DataFrame:
@@ -121,9 +127,9 @@ def _votes(rows: DataFrame) -> DataFrame:
     return rows.select("source", "author").mapInArrow(run, spark_schema(_VOTES))
 
 
-def _inverted(votes: DataFrame) -> frozenset[str]:
-    """The sources, few as they are, in which most names are written "Surname, Given"."""
-    return frozenset(row[0] for row in votes.groupBy("source").agg(F.sum("votes").alias("n")).where("n > 0").collect())
+def _inverted(votes: Mapping[str, int]) -> frozenset[str]:
+    """The sources in which most names are written "Surname, Given"."""
+    return frozenset(source for source, count in votes.items() if count > 0)
 
 
 def spelled(parsed: DataFrame, decided: Constraints) -> DataFrame:
@@ -202,32 +208,60 @@ def members_of(editions: DataFrame, nodes: DataFrame) -> DataFrame:
     )
 
 
-def _gather_again(
-    rows: DataFrame, moved: DataFrame, config: MatchConfig, decided: Constraints, before: State, changed: float
-) -> Gathered:
-    """As `gather`, for the rows that moved (`_ONE`: new or gone), what they were beside, and nothing else."""
-    standing = before.parsed.join(moved, _ONE, "left_anti")
-    cast = standing.groupBy("source").agg(F.sum("vote").alias("votes"))
-    inverted = _inverted(_votes(rows.join(moved, _ONE, "left_semi")).unionByName(cast))
-    was_apart = F.col("spelled").startswith(_ALONE) & _told()
-    otherwise = (F.col("inverted") != F.col("source").isin(sorted(inverted))) | (was_apart != _set_apart(decided))
-    anew = small(moved.unionByName(standing.where(otherwise).select(*_ONE)))
+def _gather_again(rows: DataFrame, config: MatchConfig, decided: Constraints, before: State) -> Gathered | None:
+    """As `gather`, for the rows that moved, what they were beside, and nothing else; None where that is too much."""
+    of_source = before.parsed.groupBy("source").agg(F.sum("vote").alias("votes"), F.count("*").alias("rows")).collect()
+    votes, size = Counter({row["source"]: row["votes"] for row in of_source}), sum(row["rows"] for row in of_source)
+    most = min(int(config.most_changed * size), SMALL)
+    moved = _moved(rows, before.parsed, decided).limit(most + 1).toArrow()
+    if moved.num_rows > most:
+        return None
+    came, went = (local(rows, moved.filter(pc.field(name)).select(["edition_id"])) for name in ("came", "went"))
 
-    fresh = spelled(_parsed(rows.join(anew, _ONE, "left_semi"), inverted, config), decided).localCheckpoint()
-    editions = before.parsed.join(anew, _ONE, "left_anti").unionByName(fresh)
-    gone = before.parsed.join(anew, _ONE, "left_semi").select("spelled", "surname")
-    touched = gone.unionByName(fresh.select("spelled", "surname")).localCheckpoint()
+    inverted = _inverted(votes)
+    new_rows = rows.join(came, "edition_id", "left_semi").toArrow()
+    fresh = spelled(local(rows, parse_table(new_rows, inverted, _aliases(config.aliases))), decided)
+    gone = before.parsed.join(went, "edition_id", "left_semi")
+    sides = ((fresh, 1), (gone, -1))
+    signed = (side.select("spelled", "surname", "source", (F.col("vote") * sign).alias("vote")) for side, sign in sides)
+    touched = reduce(DataFrame.union, signed).toArrow()
+    for source, vote in zip(touched["source"].to_pylist(), touched["vote"].to_pylist(), strict=True):
+        votes[source] += vote
+    if _inverted(votes) != inverted:  # all names of a source are to be read in another way
+        return None
+
+    editions = before.parsed.join(went, "edition_id", "left_anti").unionByName(fresh)
+    nodes, moved_nodes = _nodes_again(before.nodes, editions, touched, config)
+    return Gathered(editions, nodes, Since(before, moved_nodes), moved.num_rows / max(size, 1))
+
+
+def _moved(rows: DataFrame, parsed: DataFrame, decided: Constraints) -> DataFrame:
+    """The rows that are new, changed, gone, or set apart as they were not: `edition_id`, `came`, `went`."""
+    was_apart = F.col("spelled").startswith(_ALONE) & _told()
+    before = parsed.select("edition_id", F.col("fingerprint").alias("was"), was_apart.alias("was_apart"))
+    both = rows.select("edition_id", "fingerprint").join(before, "edition_id", "full")
+    same = F.col("fingerprint").eqNullSafe(F.col("was")) & (F.col("was_apart") == _set_apart(decided))
+    came, went = (F.col(name).isNotNull() for name in ("fingerprint", "was"))
+    return both.where(~same).select("edition_id", came.alias("came"), went.alias("went"))
+
+
+def _nodes_again(
+    before: DataFrame, editions: DataFrame, touched: pa.Table, config: MatchConfig
+) -> tuple[DataFrame, DataFrame]:
+    """All nodes, and those that moved (`Since.moved`), where `touched` names the spellings and surnames to look at."""
     spellings, surnames = (
-        small(touched.where(F.col(name) != "").select(name, F.lit(True).alias(f"{name}_touched")).distinct())
+        local(before, touched.group_by(name).aggregate([]).filter(pc.field(name) != "")).withColumn(
+            f"{name}_touched", F.lit(True)
+        )
         for name in ("spelled", "surname")
     )
-    marked = before.nodes.join(spellings, "spelled", "left").join(surnames, "surname", "left")
+    marked = before.join(spellings, "spelled", "left").join(surnames, "surname", "left")
     same = marked.where("spelled_touched IS NULL AND surname_touched IS NULL").select(*NODES.names)
     old = marked.where("spelled_touched OR surname_touched").localCheckpoint()
     kept = old.where("spelled_touched IS NULL").select(*(name for name in NODES.names if name not in COUNTED))
     made = _gathered(editions.join(spellings, "spelled", "left_semi"))
     new = _counted(kept.unionByName(made), config).localCheckpoint()
-    names = small(differing(new, old, "node", "stamp"))
-    came, went = (side.select(*NODES.names).join(names, ["node", "stamp"], "left_semi") for side in (new, old))
-    since = Since(before, came.localCheckpoint(), went.localCheckpoint())
-    return Gathered(editions, same.unionByName(new), since, changed)
+    both = (side.select(*NODES.names, F.lit(sign).alias("sign")) for side, sign in ((new, 1), (old, -1)))
+    sides = F.count("*").over(Window.partitionBy("node", "stamp"))
+    moved = reduce(DataFrame.union, both).withColumn("sides", sides).where("sides = 1").drop("sides")
+    return same.unionByName(new), moved.localCheckpoint()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -32,9 +33,8 @@ PARSED = pa.schema([
     # For people: the author, under which name it stands there, the series; whether a translator is named.
     pa.field("author", _text), pa.field("written", _text), pa.field("series_name", _text),
     pa.field("translated", pa.bool_()),
-    # Of which row it was made, and how: to see later whether it still holds.
-    pa.field("source", _text), pa.field("fingerprint", pa.int64()), pa.field("inverted", pa.bool_()),
-    pa.field("vote", pa.int64()),
+    # Of which row it was made, to see later whether it still holds; whether its name is written "Surname, Given".
+    pa.field("source", _text), pa.field("fingerprint", pa.int64()), pa.field("vote", pa.int64()),
 ])  # fmt: skip
 
 _NOBODY = Person("", "", WRITER, "", "")
@@ -53,13 +53,11 @@ def parse_record(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[
         inverted: whether its catalogue writes "Surname, Given" (`persons.names_are_inverted`).
         aliases: names that are another's.
     """
-    text = {
-        name: repair(_string(row.get(name)))[0] or "" for name in ("title", "author", "publisher", "series", "language")
-    }
+    text = {name: _repaired(_string(row.get(name))) for name in ("title", "author", "publisher", "series", "language")}
     title = parse_title(text["title"])
     series, series_number = parse_series(text["series"])
     series = series or title.series
-    persons = parse_persons(text["author"], inverted, aliases)
+    persons = _persons(text["author"], inverted, aliases)
     first = persons[0] if persons else _NOBODY
     year = _YEAR.search(_string(row.get("year")) or "")
     return {
@@ -79,6 +77,15 @@ def parse_record(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[
     }  # fmt: skip
 
 
+# Authors, publishers, series stand in many rows.
+_persons = lru_cache(maxsize=100_000)(parse_persons)
+
+
+@lru_cache(maxsize=100_000)
+def _repaired(text: str | None) -> str:
+    return repair(text)[0] or ""
+
+
 def isbns(text: str | None) -> list[str]:
     """All ISBN-13s in a text that may hold many, sorted."""
     return sorted(isbns_in(text, 2 * MOST_ISBNS))[:MOST_ISBNS]
@@ -86,6 +93,11 @@ def isbns(text: str | None) -> list[str]:
 
 def _string(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def parse_table(rows: pa.Table, inverted: frozenset[str], aliases: Aliases) -> pa.Table:
+    """As `parse_batches`, of one table."""
+    return pa.Table.from_batches(parse_batches(iter(rows.to_batches()), inverted, aliases), PARSED)
 
 
 def parse_batches(
@@ -98,5 +110,5 @@ def parse_batches(
 
 
 def _with_origin(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[str, Any]:
-    origin = {"source": row["source"], "fingerprint": row["fingerprint"], "inverted": inverted}
-    return parse_record(row, inverted, aliases) | origin | {"vote": names_are_inverted(row["author"])}
+    origin = {"source": row["source"], "fingerprint": row["fingerprint"], "vote": names_are_inverted(row["author"])}
+    return parse_record(row, inverted, aliases) | origin

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from dataclasses import asdict, dataclass, fields
+from functools import reduce
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,8 @@ from uuid import uuid4
 import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from bookworks import isbn
 from spark_jobs.files import make_text, place, read_text
@@ -70,11 +73,12 @@ def load(spark: SparkSession, folder: str, config: MatchConfig) -> State | None:
     if told.get("made_by") != made_by(config):
         return None
     try:
-        tables = {name: spark.read.parquet(f"{folder}/{told['version']}/{name}") for name in TABLES}
-        whole = all(tables[name].count() == told["rows"][name] for name in TABLES)
+        schemas = {name: StructType.fromJson(told["schemas"][name]) for name in TABLES}
+        where = f"{folder}/{told['version']}"
+        tables = {name: spark.read.schema(schemas[name]).parquet(f"{where}/{name}") for name in TABLES}
+        return State(**tables) if _rows(tables) == told["rows"] else None
     except (KeyError, TypeError, AnalysisException):
         return None
-    return State(**tables) if whole else None
 
 
 def save(state: State, folder: str, config: MatchConfig) -> None:
@@ -83,15 +87,26 @@ def save(state: State, folder: str, config: MatchConfig) -> None:
     The version before stays, for the state may still read from it; the one before that is removed.
     """
     spark, version, old = state.parsed.sparkSession, uuid4().hex, _told(state.parsed.sparkSession, folder)
-    rows = {}
-    for name in TABLES:
-        getattr(state, name).write.parquet(f"{folder}/{version}/{name}")
-        rows[name] = spark.read.parquet(f"{folder}/{version}/{name}").count()
-    told = {"version": version, "before": old.get("version"), "rows": rows, "made_by": made_by(config)}
+    tables: dict[str, DataFrame] = {name: getattr(state, name) for name in TABLES}
+    for name, table in tables.items():
+        table.write.parquet(f"{folder}/{version}/{name}")
+    schemas = {name: table.schema for name, table in tables.items()}
+    kept = {name: spark.read.schema(schemas[name]).parquet(f"{folder}/{version}/{name}") for name in TABLES}
+    told = {
+        "version": version, "before": old.get("version"), "made_by": made_by(config), "rows": _rows(kept),
+        "schemas": {name: schema.jsonValue() for name, schema in schemas.items()},
+    }  # fmt: skip
     make_text(spark, _pointer(folder), json.dumps(told))
     if re.fullmatch("[0-9a-f]{32}", str(old.get("before"))):
         store, path = place(spark, f"{folder}/{old['before']}")
         store.delete(path, True)
+
+
+def _rows(tables: dict[str, DataFrame]) -> dict[str, int]:
+    """How many rows each table has."""
+    named = (table.select(F.lit(name).alias("name")) for name, table in tables.items())
+    counts = reduce(DataFrame.union, named).groupBy("name").count().collect()
+    return dict.fromkeys(tables, 0) | {row["name"]: row["count"] for row in counts}
 
 
 def made_by(config: MatchConfig) -> str:
