@@ -34,11 +34,11 @@ def block_pairs(
         return NO_PAIRS
     main, author, given = (columns[name] for name in ("main", "author_key", "given"))
     first, second = _all(len(rows)) if len(rows) <= bound else _sharing_words([main[i] for i in rows], bound)
+    wanted = fresh[rows[first]] | fresh[rows[second]]
+    first, second = first[wanted], second[wanted]
     a, b = rows[first], rows[second]
-    wanted = fresh[a] | fresh[b]
-    a, b = a[wanted], b[wanted]
     if rule == AUTHOR:
-        kept = given_relation(given, a, b) >= 0  # other initials: another person
+        kept = given_relation([given[i] for i in rows], first, second) >= 0  # other initials: another person
     elif rule == TITLE:
         kept = np.array([author[i] != author[j] or not author[i] for i, j in zip(a, b, strict=True)], bool)
     elif rule == PERSON:

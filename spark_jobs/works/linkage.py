@@ -37,11 +37,11 @@ def linkage(
 
     Returns:
         The first node of each node's cluster, and the mean probability of each node to the others of its cluster
-        (for a node alone: the best it was refused), shapes (n,) and (n,).
+        (NaN for a node alone), shapes (n,) and (n,).
     """
     roots = np.arange(len(weights))
     persons = persons or [()] * len(weights)
-    sure = np.zeros(len(weights))
+    sure = np.full(len(weights), np.nan)
     for part in _parts(len(weights), a, b, p, bound):
         local = np.full(len(weights), -1)
         local[part] = np.arange(len(part))
@@ -142,5 +142,5 @@ def _confidence(given: Floats, weights: Floats, roots: Ints) -> Floats:
     same = roots[:, None] == roots[None, :]
     np.fill_diagonal(same, False)
     mates = (same * weights[None, :]).sum(axis=1)
-    within = (p * same * weights[None, :]).sum(axis=1) / np.maximum(mates, 1e-9)
-    return np.where(mates > 0, within, 1 - p.max(axis=1, initial=0))
+    within = (p * same * weights[None, :]).sum(axis=1)
+    return np.divide(within, mates, out=np.full(len(roots), np.nan), where=mates > 0)

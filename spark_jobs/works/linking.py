@@ -17,8 +17,8 @@ from spark_jobs.works.frames import in_buckets, small
 from spark_jobs.works.linkage import APART, TOGETHER, VETO, linkage
 from spark_jobs.works.state import State
 
-# The component of each node that has a pair, named by its smallest node; the smallest node of its cluster, and how
-# sure it is one with the others.
+# The component of each node that has a pair, named by its smallest node; the smallest node of its cluster; how sure it
+# is one with the others, or, alone, with none.
 LINKED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("node", "component", "root")), pa.field("sure", pa.float64()),
 ])  # fmt: skip
@@ -45,9 +45,11 @@ def link(
     touched = small(before.linked.join(changed, "node", "left_semi").select("component").distinct())
     known = before.linked.join(touched, "component", "left_semi").select("node")
     affected = small(known.union(changed).distinct())
-    of_affected = pairs.join(affected.withColumnRenamed("node", "a"), "a", "left_semi")
+    sides = [affected.select(F.col("node").alias(side), F.lit(True).alias(f"of_{side}")) for side in ("a", "b")]
+    marked = pairs.join(sides[0], "a", "left").join(sides[1], "b", "left")
+    linked = _linked(nodes, strongest(marked.where("of_a OR of_b")), config)
     kept = before.linked.join(affected, "node", "left_anti").select(*LINKED.names)
-    return kept.unionByName(_linked(nodes, strongest(of_affected), config)).localCheckpoint()
+    return kept.unionByName(linked.join(affected, "node", "left_semi").select(*LINKED.names)).localCheckpoint()
 
 
 def strongest(pairs: DataFrame) -> DataFrame:
@@ -58,23 +60,38 @@ def strongest(pairs: DataFrame) -> DataFrame:
 
 
 def _linked(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFrame:
+    """`LINKED` of all nodes with a pair over the floor.
+
+    Clusters only join where a pair reaches the threshold, so it is enough to look for them in the components that such
+    pairs make. Within these all pairs count; to others they only say how sure a node is that stands alone.
+    """
     pairs = pairs.localCheckpoint()
-    in_component = small(components(pairs.where(F.col("p") >= config.floor).select("a", "b")))
+    strong = components(pairs.where(F.col("p") >= config.threshold).select("a", "b"))
+    in_component = small(strong.withColumnRenamed("root", "component"))
     persons = F.concat_ws(" ", "surname", "others")
     vertices = in_component.join(nodes.select("node", "records", persons.alias("persons")), "node").select(
-        F.col("root").alias("component"),
+        "component",
         F.col("node").alias("a"),
         F.lit(None).cast("string").alias("b"),
         F.col("records").cast("double").alias("p"),
         "persons",
     )
-    edges = pairs.join(in_component.select(F.col("node").alias("a"), F.col("root").alias("component")), "a")
-    rows = vertices.unionByName(edges.select("component", "a", "b", "p"), allowMissingColumns=True)
-    return in_buckets(rows, ["component"], 4 * config.bucket_rows, lambda table: link_bucket(table, config), LINKED)
+    of_a, of_b = (in_component.toDF(side, f"component_{side}") for side in ("a", "b"))
+    edges = pairs.join(of_a, "a").join(of_b, "b").where("component_a = component_b")
+    edges = edges.select(F.col("component_a").alias("component"), "a", "b", "p")
+    rows = vertices.unionByName(edges, allowMissingColumns=True)
+    joined = in_buckets(rows, ["component"], 4 * config.bucket_rows, lambda table: link_bucket(table, config), LINKED)
+    ends = pairs.where(F.col("p") >= config.floor).select(F.explode(F.array("a", "b")).alias("node"), "p")
+    best = ends.groupBy("node").agg(F.max("p").alias("best"))
+    return best.join(joined, "node", "left").select(
+        "node",
+        *(F.coalesce(name, "node").alias(name) for name in ("component", "root")),
+        F.coalesce("sure", 1 - F.col("best")).alias("sure"),
+    )
 
 
 def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
-    """`LINKED` of the components of one bucket: nodes (`a`, records as `p`, `persons`) and edges (`a`, `b`, `p`)."""
+    """`LINKED` of the components of one bucket, `sure` null for nodes alone: nodes (`a`, records as `p`, `persons`) and edges (`a`, `b`, `p`)."""
     table = table.sort_by([("component", "ascending"), ("a", "ascending"), ("b", "ascending")])
     names, a, b, p, persons = (table[name].to_pylist() for name in ("component", "a", "b", "p", "persons"))
     out: list[tuple[str, str, str, float]] = []
@@ -88,6 +105,5 @@ def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
         found, sure = linkage(weights, left, right, value, config.threshold, config.component_size, others)
         out += [(node, names[rows[0]], ids[found[k]], float(sure[k])) for k, node in enumerate(ids)]
     columns = list(zip(*out, strict=True)) or [()] * len(LINKED)
-    return pa.table(
-        [pa.array(values, field.type) for values, field in zip(columns, LINKED, strict=True)], schema=LINKED
-    )
+    arrays = [pa.array(values, field.type, from_pandas=True) for values, field in zip(columns, LINKED, strict=True)]
+    return pa.table(arrays, schema=LINKED)

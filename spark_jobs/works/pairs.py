@@ -102,8 +102,11 @@ def _shared(left: sparse.csr_matrix, right: sparse.csr_matrix, a: Ints, b: Ints)
 
 
 def given_relation(givens: Sequence[str], a: Ints, b: Ints) -> npt.NDArray[np.int8]:
-    """`persons.given_agree` of each pair."""
-    return np.fromiter((given_agree(givens[i], givens[j]) for i, j in zip(a, b, strict=True)), np.int8, len(a))
+    """`persons.given_agree` of each pair; many nodes share few names, so each two names are looked at once."""
+    code, names = _codes(givens), list(dict.fromkeys(givens))
+    both, at = np.unique(code[a] * len(names) + code[b], return_inverse=True)
+    of_both = [given_agree(names[i], names[j]) for i, j in zip(*np.divmod(both, max(len(names), 1)), strict=True)]
+    return np.array(of_both, np.int8)[at]
 
 
 def features(nodes: Nodes, a: Ints, b: Ints) -> tuple[list[str], Floats]:

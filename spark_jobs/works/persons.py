@@ -252,13 +252,13 @@ def _spaced(name: str) -> str:
 
 
 def given_agree(a: str, b: str) -> int:
-    """How given names stand to each other: 3 equal, 2 initials fit, 1 one has none, 0 near, -1 different."""
+    """How given names stand to each other: 3 equal, 2 initials fit, 1 one has none, 0 near, -1 other initials."""
     if a == b:
         return 3 if a else 1
     if not a or not b:
         return 1
     first, second = a.split(), b.split()
+    if any(x[0] != y[0] for x, y in zip(first, second, strict=False)):
+        return -1
     short, long = (first, second) if len(first[0]) <= len(second[0]) else (second, first)
-    if long[0].startswith(short[0]):
-        return 2
-    return 0 if short[0][:1] == long[0][:1] else -1
+    return 2 if long[0].startswith(short[0]) else 0

@@ -65,8 +65,9 @@ def test_a_comma_votes_for_or_against_turned_names() -> None:
 
 
 def test_how_given_names_agree() -> None:
-    pairs = [("john", "john"), ("j r", "john ronald"), ("", "j"), ("jane", "john"), ("ann", "bob")]
-    assert [given_agree(*pair) for pair in pairs] == [3, 2, 1, 0, -1]
+    pairs = [("john", "john"), ("j r", "john ronald"), ("george", "george r r"), ("", "j"), ("jane", "john")]
+    assert [given_agree(*pair) for pair in pairs] == [3, 2, 2, 1, 0]
+    assert [given_agree(*pair) for pair in (("ann", "bob"), ("ada q", "ada l"), ("j r", "john s"))] == [-1, -1, -1]
 
 
 MEANT = {
