@@ -22,6 +22,7 @@ from spark_jobs.works.frames import in_buckets, local, small
 from spark_jobs.works.linkage import UNSEEN, VETO
 from spark_jobs.works.nodes import Gathered
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
+from spark_jobs.works.persons import given_agree
 from spark_jobs.works.scorer import rarity, score
 
 COMPARED = pa.schema([
@@ -31,6 +32,10 @@ _ROW = ("rule", "key", "fresh", "node", "author_key", "publishers", "years", *NO
 SAID = "said"  # in place of a block's rule: a person is sure
 _TELLING_WORDS = 3  # of a title that may match without an author
 _TITLE_ALONE = 0.3
+_TITLE_AND_AUTHOR = (
+    0.6  # least probability; on goodbooks-10k beside Book-Crossing, matched by ISBN, .97 of them are right
+)
+_LIKE_SURNAME = 75  # least likeness of two spellings of a surname, 0 to 100
 _SAME_SERIES = 80  # least likeness of two names of one series, 0 to 100
 _LIKE_TITLE, _SAME_TITLE = 50, 80  # of two titles with one ISBN; the latter where the surnames differ
 _DIGITS = re.compile(r"\d+")
@@ -196,7 +201,8 @@ def _portions(parts: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
 def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config: MatchConfig) -> Any:
     """What the labelled editions could not teach: two volumes of one book, two places in one series, or two numbers for
     titles, are two works; a shared ISBN speaks for one, and so do publisher and year together where an author is
-    missing."""
+    missing. A short title alone tells nothing; one title of one author is one book, whether a series is named or not.
+    """
     p = p.astype(float)
     for k, (i, j) in enumerate(zip(a, b, strict=True)):
         if _other_volume(columns, i, j) or _other_number(columns["main"][i], columns["main"][j]):
@@ -206,7 +212,31 @@ def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config
             p[k] = max(p[k], config.isbn_probability) if _one_book(columns, i, j) else p[k]
         elif not columns["surname"][i] or not columns["surname"][j]:
             p[k] = _without_author(columns, i, j, p[k])
+        elif _by_strangers(columns, i, j):
+            p[k] = min(p[k], _TITLE_ALONE)
+        elif _one_title(columns, i, j):
+            p[k] = max(p[k], _TITLE_AND_AUTHOR)
     return p
+
+
+def _by_strangers(columns: dict[str, list[Any]], i: int, j: int) -> bool:
+    """One short title ("Complete Works") of two authors who share nobody, nor are one in two spellings."""
+    main, surname, others = columns["main"], columns["surname"], columns["others"]
+    if main[i] != main[j] or surname[i] == surname[j] or len(main[i].split()) > _TELLING_WORDS:
+        return False
+    if {surname[i], *others[i].split()} & {surname[j], *others[j].split()}:
+        return False
+    return bool(fuzz.ratio(surname[i], surname[j]) < _LIKE_SURNAME)
+
+
+def _one_title(columns: dict[str, list[Any]], i: int, j: int) -> bool:
+    """One title of one author, of which only one record names a series: shops do as they like."""
+    if any(columns[name][i] != columns[name][j] for name in ("main", "surname", "kind", "volume")):
+        return False
+    named = [bool(columns["series"][k] or columns["series_number"][k]) for k in (i, j)]
+    if named[0] == named[1] or _differ(columns["subtitle"], i, j):
+        return False
+    return given_agree(columns["given"][i], columns["given"][j]) > 0
 
 
 def _without_author(columns: dict[str, list[Any]], i: int, j: int, p: float) -> float:

@@ -91,7 +91,10 @@ def _linked(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFram
 
 
 def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
-    """`LINKED` of the components of one bucket, `sure` null for nodes alone: nodes (`a`, records as `p`, `persons`) and edges (`a`, `b`, `p`)."""
+    """`LINKED` of the components of one bucket: nodes (`a`, records as `p`, `persons`) and edges (`a`, `b`, `p`).
+
+    `sure` is null for nodes alone.
+    """
     table = table.sort_by([("component", "ascending"), ("a", "ascending"), ("b", "ascending")])
     names, a, b, p, persons = (table[name].to_pylist() for name in ("component", "a", "b", "p", "persons"))
     out: list[tuple[str, str, str, float]] = []

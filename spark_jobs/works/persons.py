@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from spark_jobs.works.aliases import TRANSLITERATION, Alias
@@ -50,8 +50,8 @@ _ROLE_WORDS = (
 _ROLES = tuple((role, re.compile(rf"\b(?:{pattern})", re.I)) for role, pattern in _ROLE_WORDS)
 # "translated from the French by": all that stands before the name.
 _LEAD = re.compile(
-    r"^.*\b(?:by|von|par|por|from the \w+|aus dem \w+(?: von)?|avec|with|mit|eds?\.|hrsg\.?|dir\.(?: de)?|"
-    r"trad\.(?: de)?|ill\.(?: de)?|tr\.|illus\.)\s+(?=\S)", re.I,
+    r"^.*\b(?:by|von|par|por|sous la dir\S*(?: de)?|from the \w+|aus dem \w+(?: von)?|avec|with|mit|eds?\.|hrsg\.?|"
+    r"dir\.(?: de)?|trad\.(?: de)?|ill\.(?: de)?|tr\.|illus\.)\s+(?=\S)", re.I,
 )  # fmt: skip
 _BY = re.compile(r"^(?:by|von|par|por|written by|text by|story by|author)[:\s]+", re.I)
 _AUTHOR_LAST = re.compile(r"\s*,\s*(?:author|auteur|autor|writer|verfasser|aut)\.?$", re.I)
@@ -60,7 +60,10 @@ _BEFORE_PHRASE = re.compile(
 )
 _BEHIND_BRACKET = re.compile(r"([)\]])\s*,")
 _BRACKETS = re.compile(r"[(\[]([^)\]]*)[)\]]?")
-_DATES = re.compile(r",?\s*\(?\b(?:b\.|d\.|ca\.?|fl\.|n\.)?\s*\d{3,4}\s*\??\s*-?\s*(?:\d{3,4}\??)?\)?\.*(?=[,;\s/]|$)")
+_DATES = re.compile(
+    r",?\s*\(?\b(?:b\.|d\.|ca\.?|fl\.|n\.)?\s*(?:\d{3,4}|\d\d\.\.)\s*\??\s*-?\s*(?:\d{3,4}\??)?\)?\.*(?=[,;\s/]|$)"
+)
+_DATED = re.compile(r"[^,;/]+,[^,;/]+(?:,\s*|\s+)(?:b\.\s*)?\d{3}[\d.?]\s*\??\s*-")  # "Zweig, Stefan, 1881-1942"
 _ET_AL = re.compile(r"\b(?:et al|u\.? ?a|and others|y otros|\.\.\.|…)\.?$", re.I)
 _AND = re.compile(r"\s+(?:and|und|et|y|e|&|\+)\s+|\s*&\s*", re.I)
 _SUFFIX = re.compile(
@@ -70,6 +73,14 @@ _PARTICLES = frozenset({
     "le", "la", "de", "du", "des", "del", "della", "di", "da", "dos", "das", "do", "van", "von", "der", "den", "ten",
     "ter", "mc", "mac", "st", "saint", "el", "al", "zu", "zum", "zur", "vom", "af", "av", "bin", "ibn", "ben", "dela",
 })  # fmt: skip
+_NAME_WORDS = 4
+_ARTICLE = re.compile(r"(?:the|an?|le|la|les|une?|der|die|das|eine?|el|los|las|il|gli)$", re.I)
+# How the statement of responsibility begins that stands behind a title, folded.
+_ROLE_FIRST = re.compile(
+    r"\[?(?:by|par|von|por|door|text\w* (?:by|von|de)|[a-z.]+ by|sous la dir\S*|traduit|edite|illustre|trad\.|dir\.|"
+    r"ed\.|hrsg\.|herausgegeben|ubersetzt|aus dem)\s"
+)  # fmt: skip
+_BY_NAME = re.compile(r"(?<![\s,])[\s,]+(?:by|par|von)\s+(?P<name>[^,;:()\[/]{3,60}?)(?=\s*(?:[,;:(\[/]|\s-|$))", re.I)
 NOBODY = frozenset({
     "anonymous", "anonyme", "anonym", "anonimo", "anonimus", "unknown", "various", "various authors", "not applicable",
     "no author", "author unknown", "collectif", "collective", "diverse", "diverse autoren", "autores varios",
@@ -128,7 +139,9 @@ def parse_persons(text: str | None, inverted: bool, aliases: Aliases = _NO_ALIAS
     if not text or words(fold(text)) in NOBODY:
         return ()
     found: list[Person] = []
-    for at, piece in enumerate(_pieces(_DATES.sub(" ", text[:LONGEST]))):
+    text = text[:LONGEST]
+    inverted = inverted or _DATED.match(text) is not None
+    for at, piece in enumerate(_pieces(_DATES.sub(" ", text))):
         role, names = _role(piece, at)
         for one in _names(names, (inverted and at == 0) or _looks_inverted(names)):
             person = _person(one, role)
@@ -141,6 +154,47 @@ def parse_persons(text: str | None, inverted: bool, aliases: Aliases = _NO_ALIAS
     return tuple(found[:MOST])
 
 
+def without_statement(title: str, persons: Sequence[Person]) -> tuple[str, str]:
+    """A title without its statement of responsibility, and the statement; '' where it has none.
+
+    "Emma / Jane Austen ; edited by Ronald Blythe" has one where a known person or a role stands behind the slash, or,
+    with nobody known, what looks like a name: "The Time Machine / The Invisible Man" by H. G. Wells has none. Nor has
+    "Death by Water", but "Emma by Jane Austen".
+
+    Args:
+        title: repaired, as it stands.
+        persons: of the record's author.
+    """
+    known = {name for person in persons for name in (person.surname, words(fold(person.written)).rpartition(" ")[2])}
+    head, slash, statement = title.rpartition(" / ")
+    if not head.strip() or not slash or not _is_statement(statement, known):
+        head, statement = title, ""
+    by = _BY_NAME.search(head)
+    if by and _names_known(by["name"], known):
+        head, statement = head[: by.start()] + head[by.end() :], statement or by["name"]
+    return head.strip(), statement
+
+
+def _is_statement(text: str, known: Collection[str]) -> bool:
+    if any(_ROLE_FIRST.match(fold(piece)) for piece in text.split(" ; ")):
+        return True
+    return _names_known(text, known) if known else _looks_like_names(text)
+
+
+def _names_known(text: str, known: Collection[str]) -> bool:
+    said = words(fold(text))
+    together = said.replace(" ", "")
+    return any(name in said.split() or (len(name) > 3 and name in together) for name in known)
+
+
+def _looks_like_names(text: str) -> bool:
+    first = re.split(r"[,;&]| and | et | und ", text)[0].split()
+    told = [word for word in first if words(fold(word)) not in _PARTICLES]
+    return len(first) >= 2 and len(told) <= _NAME_WORDS and not _ARTICLE.match(first[0]) and all(
+        word.lstrip("\"'“«")[:1].isupper() for word in told
+    )  # fmt: skip
+
+
 def names_are_inverted(text: str | None) -> int:
     """A vote: 1 where a first comma follows a surname alone, -1 where it follows a whole name, 0 without a comma."""
     head, comma, rest = (text or "").partition(",")
@@ -150,7 +204,7 @@ def names_are_inverted(text: str | None) -> int:
 
 
 def _own_words(name: str) -> list[str]:
-    return [word for word in words(fold(name)).split() if word not in _PARTICLES]
+    return [word for word in name.split() if words(fold(word)) not in {"", *_PARTICLES}]
 
 
 def _pieces(text: str) -> list[str]:
@@ -205,14 +259,21 @@ def _names(text: str, inverted: bool) -> list[str]:
     for group in _AND.split(text):
         parts = [part.strip() for part in group.split(",") if part.strip()]
         parts = [part for part in parts if not _SUFFIX.match(part.lower())]
-        if inverted and len(parts) >= 2 and len(_own_words(parts[0])) <= 2:
+        if inverted and len(parts) >= 2 and not _are_two(parts[0], parts[1]):
             # "Last, First, Other Last, Other First" is rare; what follows the first pair are whole names.
             stop = "." if _LAST_INITIAL.search(parts[1]) else ""  # it was cut off with the piece's end
             names.append(f"{parts[1]}{stop} \u0001{parts[0]}")
-            names += parts[2:]
+            names += [part for part in parts[2:] if not part[0].islower()]  # "Colombini, Jean-Luc, juge cantonal"
         else:
             names += parts
     return names
+
+
+def _are_two(first: str, second: str) -> bool:
+    """Whether both are whole names, as in "Gustave Le Bon, Bernard Miall"; "Vargas Llosa, Mario" is one person."""
+    given = words(fold(second)).split()
+    own = len(_own_words(first))
+    return own > 2 or (own == 2 and len(given) > 1 and len(given[-1]) > 1)
 
 
 def _person(name: str, role: str) -> Person | None:

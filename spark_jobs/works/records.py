@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,15 @@ from bookworks.isbn import isbns_in
 from spark_jobs.codes import language_code
 from spark_jobs.text_repair import repair
 from spark_jobs.works.languages import guess_language
-from spark_jobs.works.persons import TRANSLATOR, WRITER, Aliases, Person, names_are_inverted, parse_persons
+from spark_jobs.works.persons import (
+    TRANSLATOR,
+    WRITER,
+    Aliases,
+    Person,
+    names_are_inverted,
+    parse_persons,
+    without_statement,
+)
 from spark_jobs.works.publishers import publisher
 from spark_jobs.works.titles import parse_series, parse_title, series_as_written
 from spark_jobs.works.words import fold, words
@@ -54,10 +62,12 @@ def parse_record(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[
         aliases: names that are another's.
     """
     text = {name: _repaired(_string(row.get(name))) for name in ("title", "author", "publisher", "series", "language")}
-    title = parse_title(text["title"])
+    persons = _persons(text["author"], inverted, aliases)
+    bare, statement = without_statement(text["title"], persons)
+    persons = (*persons, *_further(persons, _persons(statement, False, aliases)))
+    title = parse_title(bare)
     series, series_number = parse_series(text["series"])
     series = series or title.series
-    persons = _persons(text["author"], inverted, aliases)
     first = persons[0] if persons else _NOBODY
     year = _YEAR.search(_string(row.get("year")) or "")
     return {
@@ -69,12 +79,18 @@ def parse_record(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[
         "others": " ".join(sorted({person.surname for person in persons[1:]})),
         "publisher": publisher(text["publisher"]), "year": year[1] if year else "",
         "language": language_code(text["language"]) or words(fold(text["language"])),
-        "guess": guess_language(text["title"]),
+        "guess": guess_language(bare),
         "isbns": isbns(_string(row.get("isbn"))),
         "author": first.name, "written": first.written,
-        "series_name": series_as_written(series, text["series"], text["title"]) if series else "",
+        "series_name": series_as_written(series, text["series"], bare) if series else "",
         "translated": any(person.role == TRANSLATOR for person in persons),
     }  # fmt: skip
+
+
+def _further(persons: Sequence[Person], stated: Sequence[Person]) -> list[Person]:
+    """The persons of a statement that the author's field does not name."""
+    known = {person.surname for person in persons}
+    return [person for person in stated if person.surname not in known]
 
 
 # Authors, publishers, series stand in many rows.

@@ -40,13 +40,13 @@ _VALUE = r"(\d{1,4}(?:[.,]\d)?|[ivxl]{1,6}\b|" + "|".join(
     ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "first", "second", "third",
      "fourth", "fifth", "erster", "zweiter", "dritter", "premier", "deuxieme", "troisieme", "uno", "dos", "tres"]
 ) + r")(?!\w)"  # fmt: skip
-_VOLUME = re.compile(rf"{_MARK}\s*[:.]?\s*{_VALUE}|\b(?:t|v|vol)0*(\d{{1,3}})\b")
+_VOLUME = re.compile(rf"{_MARK}(?:\s+{_MARK})?\s*[:.]?\s*{_VALUE}|\b(?:t|v|vol)0*(\d{{1,3}})\b")
 # "One Piece. 1, A l'aube d'une grande aventure", as libraries write it.
 _NUMBERED = re.compile(r"^(?P<series>.*\w)\s*[.:;]\s+(?:t\.? ?)?(?P<number>\d{1,3}),\s+(?P<title>\D.*)$")
 _ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th|er|eme|e|\.)? (?:book|band|teil|buch|tome|volume|part|livre|libro)\b")
 _ALONE = re.compile(r"(\d{1,3})")
 _HASH_LIKE = re.compile(r"^(.*?)[\s,;:]+(\d{1,3})$")
-_GROUP = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]?")
+_GROUP = re.compile(r"([(\[{])([^()\[\]{}]*)[)\]}]?")
 # "(k)ein mann", "bis(s)": no remark, but part of a word.
 _INSIDE_WORD = re.compile(r"(?<=\w)\((\w{1,3})\)|\((\w{1,3})\)(?=\w)")
 _EDITION = re.compile(
@@ -63,6 +63,9 @@ _EDITION = re.compile(
     r"\b(?:penguin|oxford|signet|bantam|barnes and noble|everymans|vintage|dover|puffin|wordsworth|modern library|"
     r"harper perennial|collins|norton|nyrb|aladdin|scholastic|wordsworth|tor|virago|broadview|longman) "
     r"(?:[a-z]+ )?(?:classics?|library|editions?|thrift editions?|readers?|modern classics)\b|"
+    # What a thing is made of, as libraries write it: "[Texte imprimé]".
+    r"\b(?:texte imprime|text printed|electronic resource|ressource electronique|elektronische ressource|"
+    r"(?:sound|video) ?recording|enregistrement sonore|tontrager|computer file|microform|braille)\b|"
     r"\b(?:classics|thrift editions|worlds classics|popular classics|modern classics|everymans library|"
     r"masterpiece series|audio edition|bestseller)$"
 )
@@ -79,7 +82,9 @@ _ARTICLE = re.compile(
     r"een|de|os?|um|uma|as|det|en|et|ett) (?=\S)"
 )
 _TRAILING_ARTICLE = re.compile(r"^(.{2,}), (the|an?|der|die|das|le|la|les|el|los|las|il|lo|l'|het|een)$", re.I)
-_CUT = re.compile(r"\s*[:;]\s+|:(?=[^\d\s])|\s+[-–—/|]+\s+|\s*—\s*|(?<=[^\W\d_]{4})\. +(?=\S)|\s*/\s+|, or,? |\bor, ")
+_CUT = re.compile(
+    r"\s*[:;]\s+|:(?=[^\d\s])|\s+[-–—/|]+\s+|\s*—\s*|\s+=\s+|(?<=[^\W\d_]{4})\. +(?=\S)|\s*/\s+|, or,? |\bor, "
+)
 _GUIDE = re.compile(
     r"\b(?:cliffs? ?notes|spark ?notes|study guide|shmoop|summary of|summary and analysis|a guide to|teachers? guide|"
     r"readers? guide|companion to|monarch notes|york notes|bookrags|maxnotes|novel units|litplan|teaching unit|"
@@ -93,6 +98,13 @@ _COLLECTION = re.compile(
     r"collection|coffret|sammelband|greatest works|and (?:other|two|three|four|five|six|seven|selected) (?:\w+ )?"
     r"(?:stories|tales|plays|poems|essays|works|writings|novels|novellas|dialogues))\b|#\d+\s*[-–&]\s*\d+|\w ?/ \w"
 )
+# "(Earthsea Trilogy, Book 1)": it is one of them, not all.
+_NAMES_SERIES = re.compile(
+    r"(?<=\w) +\((?![^()]*\b(?:set|omnibus|complete)\b)[^()]*\b(?:trilogy|collection)\b[^()]*(?:\([^()]*\))?\)"
+)
+# "book one of the Riftwar saga"
+_PLACE_IN_SERIES = re.compile(r"^(?:of|in|der|des|de la|de|du|von) +(?P<series>\w.{3,})$")
+_SERIES_WORD = re.compile(r" (?:series|trilogy|saga|cycle|novels?|mystery|mysteries|chronicles|reihe|serie)$")
 _ADAPTATION = re.compile(
     r"\b(?:graphic novel|manga|comic|adapted|adaptation|retold|screenplay|libretto|junior novel\w*|for kids|"
     r"childrens edition|young readers? edition|stage ?play|film script|easy readers?|classic starts)\b"
@@ -106,7 +118,7 @@ def parse_title(text: str | None) -> Title:
     text = text[:LONGEST]
     turned = _TRAILING_ARTICLE.match(text)
     folded = fold(f"{turned[2]} {turned[1]}" if turned else text)
-    kind = _kind(folded)
+    kind = _kind(_NAMES_SERIES.sub(" ", folded))
     folded = folded.replace("#", " nr ")
     bare, series, number_inside = _without_groups(folded)
     numbered = _numbered(bare, series, kind)
@@ -119,7 +131,8 @@ def parse_title(text: str | None) -> Title:
     if not main and rest:
         main, rest = rest[0], rest[1:]
     main = _strip_article(main or parts[0])
-    if number_inside and (not series or series == main):  # "(Vol. 3)": of the title itself
+    first = series == main and number_inside == "1"  # "(Dune, #1)": the series is called after it
+    if number_inside and (not series or series == main) and not first:  # "(Vol. 3)": of the title itself
         volume, number_inside = volume or number_inside, ""
     series_number = number_inside
     if found:
@@ -209,11 +222,11 @@ def _without_groups(folded: str) -> tuple[str, str, str]:
         return folded, "", ""
     folded = _INSIDE_WORD.sub(lambda match: match[1] or match[2], folded)
     series = volume = ""
-    for group in _GROUP.findall(folded):
+    for opening, group in _GROUP.findall(folded):
         if _EDITION.search(words(group)):
             continue
         name, at = _series(group)
-        if at or (name and not series):
+        if at or (name and not series and opening != "["):  # "[commentaire]": libraries add so what is not printed
             series, volume = name or series, at or volume
     bare = _GROUP.sub(" ", folded)
     return (bare if words(bare) else folded), series, volume
@@ -233,7 +246,7 @@ def _series(folded: str) -> tuple[str, str]:
 
 def _series_name(name: str) -> str:
     name = _strip_article(name)
-    name = re.sub(r" (?:series|trilogy|saga|cycle|novels?|mystery|mysteries|chronicles|reihe|serie)$", "", name)
+    name = _SERIES_WORD.sub("", name)
     return "" if name.isdigit() else name
 
 
@@ -247,11 +260,22 @@ def _take_volume(main: str, rest: list[str]) -> tuple[str, list[str], str, str]:
         before, after = part[: match.start()].strip(), part[match.end() :].strip()
         said = match[1] or match[2]
         value = number(said) or said
+        series = _series_of_place(before, after) if at else ""
+        if series:
+            return main, parts[1:at] + parts[at + 1 :], series, value
         if at == 0 and rest and before and not after:
             return rest[0], rest[1:], _series_name(before), value
         parts[at] = re.sub(r" (?:of|der|des|de|von|in)$|^(?:of|in) ", "", f"{before} {after}".strip())
         return parts[0], parts[1:], "", value
     return main, rest, "", ""
+
+
+def _series_of_place(before: str, after: str) -> str:
+    """The series that a subtitle names beside a number: "book one of the Riftwar saga"; "Pern series, book 2"."""
+    place = _PLACE_IN_SERIES.match(after) if not before else None
+    if place:
+        return _series_name(_strip_article(place["series"]))
+    return _series_name(before) if not after and _SERIES_WORD.search(before) else ""
 
 
 def _strip_article(text: str) -> str:

@@ -93,6 +93,16 @@ def test_a_missing_author_matches_nobody_by_itself_but_an_isbn_ties(editions):
     assert len(groups(cluster(poems, CONFIG).editions)) == 1
 
 
+def test_a_short_title_of_authors_who_share_nobody_is_a_work_for_each(editions):
+    rows = [("Œuvres complètes", name) for name in ("Aristote", "André Breton", "Colette", "Homère", "Molière")]
+    assert len(groups(cluster(editions(*rows), CONFIG).editions)) == len(rows)
+
+
+def test_one_title_is_one_work_though_one_record_names_no_series(editions):
+    rows = [("Tripwire (Jack Reacher, #3)", "Lee Child"), ("Tripwire", "Lee Child"), ("Tripwire", "Lars Child")]
+    assert frozenset({"e00", "e01"}) in groups(cluster(editions(*rows), CONFIG).editions)
+
+
 def test_volumes_stay_apart_also_beside_a_record_that_names_none(editions):
     rows = [("Les misérables", "Victor Hugo")] * 6 + [(f"Les misérables, {part}", "Victor Hugo")
             for part in ("tome 1", "tome I", "tome 2", "tome II")]  # fmt: skip

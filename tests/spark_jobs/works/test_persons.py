@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from bookworks.errors import SettingError
 from spark_jobs.works.aliases import Alias, load_aliases
 from spark_jobs.works.cli import app
-from spark_jobs.works.persons import Aliases, given_agree, names_are_inverted, parse_persons
+from spark_jobs.works.persons import Aliases, given_agree, names_are_inverted, parse_persons, without_statement
 
 WHOLE = {
     "Henrik Ibsen, R. Farquharson Sharp": ["ibsen/henrik/writer", "sharp/r farquharson/writer"],
@@ -158,3 +158,40 @@ def test_a_command_reads_the_aliases_before_anything_else(tmp_path: Path, argume
     error = CliRunner().invoke(app, [*arguments, *options]).exception
     assert isinstance(error, SettingError)
     assert "Line 2 of the authors' aliases" in str(error)
+
+
+STATEMENTS = {
+    ("Emma / Jane Austen ; edited by Ronald Blythe", "Austen, Jane"): ("Emma", "Jane Austen ; edited by Ronald Blythe"),
+    ("EMMA / BY JANE AUSTEN", ""): ("EMMA", "BY JANE AUSTEN"),
+    ("Emma / A.M. Other", ""): ("Emma", "A.M. Other"),
+    ("Lysistrata / Aristophanes ; translated by A. Other", ""):
+        ("Lysistrata", "Aristophanes ; translated by A. Other"),
+    ("Les femmes : actes / sous la dir. de Jean Dupont", ""): ("Les femmes : actes", "sous la dir. de Jean Dupont"),
+    ("Dichtung / hrsg. von Hans Meier", "Goethe"): ("Dichtung", "hrsg. von Hans Meier"),
+    ("The Time Machine / The Invisible Man", "H. G. Wells"): ("The Time Machine / The Invisible Man", ""),
+    ("Candide / La Princesse", ""): ("Candide / La Princesse", ""),
+    ("Emma by Jane Austen", "Jane Austen"): ("Emma", "Jane Austen"),
+    ("Emma by Jane Austen, Vol. 1", "Jane Austen"): ("Emma, Vol. 1", "Jane Austen"),
+    ("Death by Water", "Kenzaburo Oe"): ("Death by Water", ""),
+    ("Emma", "Jane Austen"): ("Emma", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("title", "author"), STATEMENTS)
+def test_a_title_is_freed_of_its_statement_of_responsibility(title: str, author: str) -> None:
+    assert without_statement(title, parse_persons(author, ", " in author)) == STATEMENTS[title, author]
+
+
+@pytest.mark.parametrize(
+    ("text", "inverted", "found"),
+    [
+        ("Pardoe, Blaine Lee, 1962-", False, ["pardoe/blaine lee"]),
+        ("Gustave Le Bon, Bernard Miall", True, ["lebon/gustave", "miall/bernard"]),
+        ("Vargas Llosa, Mario", True, ["llosa/mario vargas"]),
+        ("Lévi-Strauss, Claude Gustave", True, ["strauss/claude gustave levi"]),
+        ("Petit, Hélène, journaliste scientifique", True, ["petit/helene"]),
+        ("Vaerini Jensen, Micaela 19..-....", True, ["jensen/micaela vaerini"]),
+    ],
+)
+def test_one_name_is_told_from_two(text: str, inverted: bool, found: list[str]) -> None:
+    assert [f"{one.surname}/{one.given}" for one in parse_persons(text, inverted)] == found

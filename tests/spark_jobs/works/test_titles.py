@@ -29,6 +29,17 @@ CASES = {
     "Nancy Drew: Mystery Train": Title("nancy drew", "mystery train", "", "", "", ""),
     "किताब": Title("किताब", "", "", "", "", ""),
     "Introduction to Algorithms, 3rd Edition": Title("introduction to algorithms", "", "", "", "", ""),
+    "The Crystal Cave : Book One of the Arthurian Saga": Title("crystal cave", "", "arthurian", "", "1", ""),
+    "Dealing with Dragons: The Enchanted Forest Chronicles, Book One":
+        Title("dealing with dragons", "", "enchanted forest", "", "1", ""),
+    "Un monde en couleurs : brochure, volume 2": Title("monde en couleurs", "brochure", "", "2", "", ""),
+    "Dune (Dune, #1)": Title("dune", "", "dune", "", "1", ""),
+    "Friendship with God: A Dialogue (Book #3)": Title("friendship with god", "a dialogue", "", "3", "", ""),
+    "A Wizard of Earthsea (Earthsea Trilogy, Book 1)": Title("wizard of earthsea", "", "earthsea", "", "1", ""),
+    "The Hobbit (Complete Collection)": Title("hobbit", "", "complete collection", "", "", "collection"),
+    "Le livre rouge = Liber novus": Title("livre rouge", "liber novus", "", "", "", ""),
+    "Les Misérables [Texte imprimé]": Title("miserables", "", "", "", "", ""),
+    "Code pénal : [commentaire]": Title("code penal", "", "", "", "", ""),
     "Le vrai du faux : la série culte décryptée": Title("vrai du faux", "la serie culte decryptee", "", "", "", ""),
 }  # fmt: skip
 
