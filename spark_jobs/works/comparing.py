@@ -28,7 +28,8 @@ from spark_jobs.works.scorer import rarity, score
 COMPARED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("rule", "key", "a", "b")), pa.field("p", pa.float64()),
 ])  # fmt: skip
-_ROW = ("rule", "key", "fresh", "node", "author_key", "publishers", "years", *NODE_TEXTS, *NODE_NUMBERS)
+_LISTS = ("publishers", "prefixes", "years")
+_ROW = ("rule", "key", "fresh", "node", "author_key", *_LISTS, *NODE_TEXTS, *NODE_NUMBERS)
 SAID = "said"  # in place of a block's rule: a person is sure
 _TELLING_WORDS = 3  # of a title that may match without an author
 _TITLE_ALONE = 0.3
@@ -39,6 +40,8 @@ _LIKE_SURNAME = 75  # least likeness of two spellings of a surname, 0 to 100
 _SAME_SERIES = 80  # least likeness of two names of one series, 0 to 100
 _LIKE_TITLE, _SAME_TITLE = 50, 80  # of two titles with one ISBN; the latter where the surnames differ
 _DIGITS = re.compile(r"\d+")
+_PREFIX = 7  # digits of an ISBN-13 that tell country and house: 978, one to three of the group, the publisher's first
+_MOST_PREFIXES = 6
 _PORTION = 150_000  # pairs that are scored at once
 
 
@@ -149,7 +152,9 @@ def block_rows(nodes: DataFrame, members: DataFrame, config: MatchConfig) -> Dat
         config: the bounds.
     """
     compared = members.where((F.col("rule") == blocks.AUTHOR) | (F.col("size") <= config.key_block_size))
-    return compared.select("rule", "key", "node", "fresh").join(nodes, "node").select(*_ROW)
+    prefixes = F.array_distinct(F.transform("isbns", lambda isbn: F.substring(isbn, 1, _PREFIX)))
+    told = nodes.withColumn("prefixes", F.slice(prefixes, 1, _MOST_PREFIXES))
+    return compared.select("rule", "key", "node", "fresh").join(told, "node").select(*_ROW)
 
 
 def score_pairs(rows: DataFrame, config: MatchConfig) -> DataFrame:
@@ -230,19 +235,17 @@ def _by_strangers(columns: dict[str, list[Any]], i: int, j: int) -> bool:
 
 
 def _one_title(columns: dict[str, list[Any]], i: int, j: int) -> bool:
-    """One title of one author, of which only one record names a series: shops do as they like."""
+    """One title of one author: that one record alone names a series or a subtitle, as shops do, makes no other book."""
     if any(columns[name][i] != columns[name][j] for name in ("main", "surname", "kind", "volume")):
         return False
-    named = [bool(columns["series"][k] or columns["series_number"][k]) for k in (i, j)]
-    if named[0] == named[1] or _differ(columns["subtitle"], i, j):
-        return False
-    return given_agree(columns["given"][i], columns["given"][j]) > 0
+    return not _differ(columns["subtitle"], i, j) and given_agree(columns["given"][i], columns["given"][j]) > 0
 
 
 def _without_author(columns: dict[str, list[Any]], i: int, j: int, p: float) -> float:
     """A short title alone ("Poems") tells nothing where an author is missing."""
     same = columns["main"][i] == columns["main"][j]
-    if same and _meet(columns["publishers"], i, j) and _meet(columns["years"], i, j):
+    house = _meet(columns["publishers"], i, j) or _meet(columns["prefixes"], i, j)
+    if same and house and _meet(columns["years"], i, j):
         return max(p, 0.5 * (1 + p))
     words = min(len(f"{columns['main'][k]} {columns['subtitle'][k]}".split()) for k in (i, j))
     return p if words >= _TELLING_WORDS else min(p, _TITLE_ALONE)
