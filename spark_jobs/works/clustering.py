@@ -1,7 +1,8 @@
 """Editions to works, on Spark: parse, gather equal spellings into nodes, compare within blocks, cluster.
 
-Pure: DataFrame in, DataFrame out; no path. Nothing is collected but counts and votes. The result depends on the
-rows alone: not on their order or partitions, nor on what is known from the run before, which only saves work.
+Pure: DataFrame in, DataFrame out; no path. Of the catalogue nothing is collected but counts, votes and pieces of
+bounded size (`frames`). The result depends on the rows alone: not on their order or partitions, nor on what is known
+from the run before, which only saves work.
 """
 
 from __future__ import annotations

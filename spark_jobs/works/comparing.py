@@ -33,9 +33,7 @@ _ROW = ("rule", "key", "fresh", "node", "author_key", *_LISTS, *NODE_TEXTS, *NOD
 SAID = "said"  # in place of a block's rule: a person is sure
 _TELLING_WORDS = 3  # of a title that may match without an author
 _TITLE_ALONE = 0.3
-_TITLE_AND_AUTHOR = (
-    0.6  # least probability; on goodbooks-10k beside Book-Crossing, matched by ISBN, .97 of them are right
-)
+_TITLE_AND_AUTHOR = 0.6  # least probability of one title of one author
 _LIKE_SURNAME = 75  # least likeness of two spellings of a surname, 0 to 100
 _SAME_SERIES = 80  # least likeness of two names of one series, 0 to 100
 _LIKE_TITLE, _SAME_TITLE = 50, 80  # of two titles with one ISBN; the latter where the surnames differ

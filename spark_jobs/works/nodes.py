@@ -86,7 +86,13 @@ def parse(editions: DataFrame, config: MatchConfig) -> DataFrame:
     rows = _with_fingerprint(editions)
     votes = _votes(rows).groupBy("source").agg(F.sum("votes")).collect()  # few, as sources are
     inverted = _inverted({row[0]: row[1] for row in votes})
-    return _parsed(rows.repartition(tasks(rows), "edition_id"), inverted, config)
+
+    # Taking titles and names apart needs Python; Arrow hands over whole columns.
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        settle("parse")
+        return parse_batches(batches, inverted, _aliases(config.aliases))
+
+    return rows.repartition(tasks(rows), "edition_id").mapInArrow(run, spark_schema(PARSED))
 
 
 def _with_fingerprint(editions: DataFrame) -> DataFrame:
@@ -98,15 +104,6 @@ def _with_fingerprint(editions: DataFrame) -> DataFrame:
 def _digest(*columns: str | Column) -> Column:
     texts = [F.col(one) if isinstance(one, str) else one for one in columns]
     return F.xxhash64(*(F.coalesce(one.cast("string"), F.lit("\u0000")) for one in texts))  # it passes over nulls
-
-
-def _parsed(rows: DataFrame, inverted: frozenset[str], config: MatchConfig) -> DataFrame:
-    # Taking titles and names apart needs Python; Arrow hands over whole columns.
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        settle("parse")
-        return parse_batches(batches, inverted, _aliases(config.aliases))
-
-    return rows.mapInArrow(run, spark_schema(PARSED))
 
 
 @lru_cache(maxsize=1)
