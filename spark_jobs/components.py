@@ -40,8 +40,7 @@ def components(edges: DataFrame) -> DataFrame:
     """
     stars, mark = _settle(_directed(edges).distinct())
     if mark["edges"] <= _ON_DRIVER:
-        found = pa.Table.from_batches(_of_one_task(iter(stars.toArrow().to_batches())), _NODES)
-        return local(edges, found)
+        return local(edges, components_of(stars.toArrow()))
     if mark["edges"] <= IN_ONE_TASK:
         return stars.coalesce(1).mapInArrow(_of_one_task, "node string, root string")
     for _ in range(MAX_ROUNDS):
@@ -54,19 +53,22 @@ def components(edges: DataFrame) -> DataFrame:
 
 
 def _of_one_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """`components` of edges that fit in memory."""
     edges = list(batches)
-    if not edges:
-        return
-    table = pa.Table.from_batches(edges)
-    both = pa.chunked_array([*table["a"].chunks, *table["b"].chunks])
-    nodes = pc.unique(both).sort()
-    a, b = (pc.index_in(table[side], nodes).to_numpy() for side in ("a", "b"))
+    if edges:
+        yield from components_of(pa.Table.from_batches(edges)).to_batches()
+
+
+def components_of(edges: pa.Table) -> pa.Table:
+    """`components` of edges that fit in memory."""
+    if not edges.num_rows:
+        return _NODES.empty_table()
+    nodes = pc.unique(pa.chunked_array([*edges["a"].chunks, *edges["b"].chunks])).sort()
+    a, b = (pc.index_in(edges[side], nodes).to_numpy() for side in ("a", "b"))
     graph = sparse.coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(nodes), len(nodes)))
     labels = connected_components(graph, directed=False)[1]
     first = np.full(labels.max() + 1, len(nodes))
     np.minimum.at(first, labels, np.arange(len(nodes)))
-    yield pa.RecordBatch.from_arrays([nodes, nodes.take(pa.array(first[labels]))], names=["node", "root"])
+    return pa.table([nodes, nodes.take(pa.array(first[labels]))], schema=_NODES)
 
 
 def _directed(edges: DataFrame) -> DataFrame:

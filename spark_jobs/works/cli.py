@@ -7,12 +7,16 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import typer
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
@@ -24,8 +28,11 @@ from spark_jobs.session import spark_session
 from spark_jobs.works import baselines_cli, decisions_cli, matching, measures_cli, repairs_cli
 from spark_jobs.works.clustering import cluster
 from spark_jobs.works.config import MatchConfig
+from spark_jobs.works.decisions import Constraints
+from spark_jobs.works.delta import changes
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
 from spark_jobs.works.files import Catalogue, Columns, read_catalogue, write_csv, write_frame
+from spark_jobs.works.kept import KeptFiles
 from spark_jobs.works.state import WORTH_SAVING, load, save
 
 app = typer.Typer(no_args_is_help=True, help="Works: which editions are one book.")
@@ -63,29 +70,65 @@ def cluster_command(
     _check_output(output, input)
     _check_output(_report_of(output), input)
     kept = _folder(keep) if keep else None
-    with TemporaryDirectory() as folder, _spark(console) as spark:
+    with TemporaryDirectory() as folder:
         began = time.monotonic()
         with console.status(f"reading {input.name}"):
-            catalogue = read_catalogue(spark, input, parsed, Path(folder), separator, encoding)
+            catalogue = read_catalogue(input, parsed, Path(folder), separator, encoding)
+        read = time.monotonic() - began
+        done = _again(console, catalogue, kept, output, config) or _whole(console, catalogue, kept, output, config)
+    _report(console, catalogue, output, done.works, read + done.seconds)
+    if as_json:
+        counts = {"records": catalogue.rows, "works": done.works, "rejected": len(catalogue.rejected)}
+        typer.echo(json.dumps(counts | {"seconds": round(read + done.seconds, 3)}))
+    for rule, key, nodes in done.cut[:MOST_SHOWN]:
+        told = f"not all compared: {nodes:,} spellings with the {rule} {key!r}"
+        console.print(told, style="yellow", markup=False)
+
+
+class _Done(NamedTuple):
+    """What a run found: works, seconds it took, blocks over their bound (rule, key, nodes), the largest first."""
+
+    works: int
+    seconds: float
+    cut: list[tuple[str, str, int]]
+
+
+def _again(
+    console: Console, catalogue: Catalogue, kept: Path | None, output: Path, config: MatchConfig
+) -> _Done | None:
+    """Work out what has changed, without Spark; None where everything is to be worked out."""
+    began = time.monotonic()
+    with console.status("looking for what has changed"):
+        before = KeptFiles.of(kept, catalogue.file, config) if kept and not catalogue.doubled else None
+        changed = changes(before, config, Constraints([], [])) if before else None
+        if not before or not changed:
+            return None
+        works = write_works(catalogue, before.works(changed), output)
+    done = _Done(works, time.monotonic() - began, before.cut(changed, config))
+    if changed.share > WORTH_SAVING:
+        with console.status("keeping what was found"):
+            before.keep(changed)
+    return done
+
+
+def _whole(console: Console, catalogue: Catalogue, kept: Path | None, output: Path, config: MatchConfig) -> _Done:
+    with _spark(console) as spark:
+        began = time.monotonic()
         with console.status(f"clustering {catalogue.rows:,} records"):
-            before = load(spark, kept, config) if kept else None
-            clustered = cluster(once(catalogue), config, before=before)
+            before = load(spark, kept.as_uri(), config) if kept and catalogue.doubled else None
+            clustered = cluster(once(spark, catalogue), config, before=before)
             works = write(catalogue, clustered.editions, output)
         seconds = time.monotonic() - began
-        _report(console, catalogue, output, works, seconds)
-        if as_json:
-            counts = {"records": catalogue.rows, "works": works, "rejected": len(catalogue.rejected)}
-            typer.echo(json.dumps(counts | {"seconds": round(seconds, 3)}))
-        for row in clustered.cut.orderBy(F.desc("nodes")).limit(MOST_SHOWN).collect():
-            told = f"not all compared: {row['nodes']:,} spellings with the {row['rule']} {row['key']!r}"
-            console.print(told, style="yellow", markup=False)
+        cut = [(row["rule"], row["key"], row["nodes"])
+               for row in clustered.cut.orderBy(F.desc("nodes")).limit(MOST_SHOWN).collect()]  # fmt: skip
         if kept and clustered.changed > WORTH_SAVING:
             with console.status("keeping what was found"):
-                save(clustered.state, kept, config)
+                save(clustered.state, kept.as_uri(), config)
+    return _Done(works, seconds, cut)
 
 
-def _folder(keep: Path) -> str:
-    """The address of the folder, made if missing.
+def _folder(keep: Path) -> Path:
+    """The folder, made if missing.
 
     Raises:
         SettingError: it cannot be written, or its name cannot be told to Spark.
@@ -99,7 +142,7 @@ def _folder(keep: Path) -> str:
         ) from None
     if not os.access(keep, os.W_OK) or set("*?[]{}") & set(str(keep.absolute())):
         raise SettingError("--keep cannot be used", received=keep, allowed=allowed, todo=todo)
-    return f"file://{keep.absolute()}"
+    return keep.absolute()
 
 
 def _report_of(output: Path, side: str = "") -> Path:
@@ -107,9 +150,9 @@ def _report_of(output: Path, side: str = "") -> Path:
     return output.with_suffix(f"{side}.rejected.csv")
 
 
-def once(catalogue: Catalogue) -> DataFrame:
+def once(spark: SparkSession, catalogue: Catalogue) -> DataFrame:
     """One row for each id; of several the fullest, of these the first in order, wherever they stand in the file."""
-    editions = catalogue.editions.drop("row")
+    editions = catalogue.frame(spark).drop("row")
     if not catalogue.doubled:
         return editions
     names = [c for c in editions.columns if c != "edition_id"]
@@ -124,11 +167,24 @@ def write(catalogue: Catalogue, clusters: DataFrame, output: Path) -> int:
     clusters = clusters.observe(seen, F.count_if(F.col("edition_id") == F.col("cluster")).alias("works"))
     work = F.concat(F.lit("w"), F.substring(F.sha2("cluster", 256), 1, 15)).alias("work_id")
     of_edition = clusters.select("edition_id", work, "confidence").localCheckpoint()
-    placed = catalogue.editions.select("row", F.col("edition_id").alias("record_id")).join(
-        of_edition.withColumnRenamed("edition_id", "record_id"), "record_id"
+    placed = (
+        catalogue.frame(clusters.sparkSession)
+        .select("row", F.col("edition_id").alias("record_id"))
+        .join(of_edition.withColumnRenamed("edition_id", "record_id"), "record_id")
     )
     write_frame(output, placed.orderBy("row").select("record_id", "work_id", "confidence"))
     return int(seen.get["works"])
+
+
+def write_works(catalogue: Catalogue, clusters: pa.Table, output: Path) -> int:
+    """As `write`, of a table."""
+    ids = pq.read_table(catalogue.file, columns=["edition_id"])["edition_id"]
+    placed = clusters.take(pc.index_in(ids, clusters["edition_id"]))
+    names = {one: f"w{sha256(one.encode()).hexdigest()[:15]}" for one in pc.unique(placed["cluster"]).to_pylist()}
+    columns = (placed[name].to_pylist() for name in ("edition_id", "cluster", "confidence"))
+    rows = ((edition, names[cluster], confidence) for edition, cluster, confidence in zip(*columns, strict=True))
+    write_csv(output, ("record_id", "work_id", "confidence"), rows)
+    return len(names)
 
 
 def _report(console: Console, catalogue: Catalogue, output: Path, works: int, seconds: float) -> None:
@@ -186,9 +242,9 @@ def match_command(
     with TemporaryDirectory() as a, TemporaryDirectory() as b, _spark(console) as spark:
         with console.status("reading"):
             files = ((left, of_left, a), (right, of_right, b))
-            sides = [read_catalogue(spark, path, of, Path(to), separator, encoding) for path, of, to in files]
+            sides = [read_catalogue(path, of, Path(to), separator, encoding) for path, of, to in files]
         with console.status("matching"):
-            pairs = matching.match(*(once(side) for side in sides), config)
+            pairs = matching.match(*(once(spark, side) for side in sides), config)
             count = write_frame(
                 output, pairs.select("left_id", "right_id", "probability").orderBy("left_id", "right_id")
             )

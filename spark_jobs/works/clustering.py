@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.works.comparing import SAID, compare, over_bound
+from spark_jobs.works.comparing import bonds, compare, named, over_bound, standing
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
-from spark_jobs.works.linkage import APART, TOGETHER
-from spark_jobs.works.linking import link, strongest
-from spark_jobs.works.nodes import gather, members_of
+from spark_jobs.works.delta import changes
+from spark_jobs.works.frames import local
+from spark_jobs.works.kept import KeptFrames, after
+from spark_jobs.works.linking import SAME_SPELLING, link, rounded, strongest
+from spark_jobs.works.nodes import gather, members_of, with_fingerprint
 from spark_jobs.works.state import State
-
-_SAME_SPELLING = 0.99  # how sure two records of one spelling are one work: on labelled editions .997 of pairs
 
 
 @dataclass(frozen=True)
@@ -71,33 +71,22 @@ def cluster(
         ContractError: a column is missing.
     """
     decided = decided or Constraints([], [])
-    gathered = gather(editions, config, decided, before)
-    members = members_of(gathered.editions, gathered.nodes)
-    compared = compare(gathered, _bonds(members, decided), config)
-    linked = link(gathered.nodes, compared.pairs, config, before, compared.changed)
-    state = State(gathered.editions, gathered.nodes, compared.pairs, linked)
-    return Clustered(assign(members, linked), over_bound(gathered.nodes, config), state, gathered.changed)
+    changed = changes(KeptFrames(before, with_fingerprint(editions)), config, decided) if before else None
+    if before and changed:
+        state, share = after(before, changed), changed.share
+    else:
+        state, share = _whole(editions, config, decided), 1.0
+    found = assign(members_of(state.parsed, state.nodes), state.linked)
+    return Clustered(found, over_bound(state.standing, config), state, share)
 
 
-def _bonds(members: DataFrame, decided: Constraints) -> DataFrame:
-    """What persons decided of editions that are there, as `COMPARED` with `TOGETHER` or `APART` for a probability."""
-    spark = members.sparkSession
-    of = members.select("edition_id", "node")
-    pairs = spark.createDataFrame([], "a string, b string, p double")
-    if decided.together:
-        rows = [(n, edition) for n, group in enumerate(decided.together) for edition in group]
-        groups = spark.createDataFrame(rows, "n long, edition_id string").join(of, "edition_id")
-        first = F.min("node").over(Window.partitionBy("n"))
-        ties = groups.select(first.alias("a"), F.col("node").alias("b"), F.lit(TOGETHER))
-        pairs = pairs.union(ties.where("a <> b").distinct())
-    if decided.apart:
-        rows = [(n, side, one) for n, sides in enumerate(decided.apart) for side in (0, 1) for one in sides[side]]
-        both = spark.createDataFrame(rows, "n long, side int, edition_id string").join(of, "edition_id")
-        x, y = (both.where(F.col("side") == side).select("n", F.col("node").alias(name)).distinct()
-                for side, name in ((0, "x"), (1, "y")))  # fmt: skip
-        found = x.join(y, "n").where("x <> y")
-        pairs = pairs.union(found.select(F.least("x", "y"), F.greatest("x", "y"), F.lit(APART)).distinct())
-    return pairs.select(F.lit(SAID).alias("rule"), F.lit("").alias("key"), "a", "b", "p")
+def _whole(editions: DataFrame, config: MatchConfig, decided: Constraints) -> State:
+    parsed, nodes = gather(editions, config, decided)
+    asked = parsed.where(F.col("edition_id").isin(sorted(named(decided)))) if named(decided) else parsed.limit(0)
+    members = members_of(asked, nodes).select("edition_id", "node").collect()  # those that persons named
+    said = local(nodes, bonds(decided, {row["edition_id"]: row["node"] for row in members}))
+    pairs = compare(nodes, said, config)
+    return State(parsed, nodes, standing(nodes), pairs, link(nodes, pairs, config))
 
 
 def assign(members: DataFrame, linked: DataFrame) -> DataFrame:
@@ -109,8 +98,8 @@ def assign(members: DataFrame, linked: DataFrame) -> DataFrame:
     """
     joined = members.join(linked.select("node", "root", "sure"), "node", "left")
     lone, unknown = F.col("records") == 1, F.col("main") == ""
-    sure = F.coalesce("sure", F.when(lone, F.lit(1.0)).otherwise(F.lit(_SAME_SPELLING)))
-    confidence = F.round(F.when(unknown & lone, 0.0).otherwise(F.greatest(sure, F.lit(0.0))), 4)
+    sure = F.coalesce("sure", F.when(lone, F.lit(1.0)).otherwise(F.lit(SAME_SPELLING)))
+    confidence = rounded(F.when(unknown & lone, 0.0).otherwise(F.greatest(sure, F.lit(0.0))), F.floor)
     # A node is named by its smallest edition, a cluster by its smallest node.
     smallest = F.coalesce("root", "node").alias("cluster")
     return joined.select("edition_id", smallest, confidence.alias("confidence"))

@@ -1,26 +1,26 @@
-"""Nodes to scored pairs, on Spark: in which blocks each node stands, and how likely those of a block are one work.
+"""Nodes to scored pairs: in which blocks each node stands, and how likely those of a block are one work.
 
-Of a block that the run before knew, only the pairs with a side that is new or has changed are scored.
+On Spark, and of tables by themselves.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from rapidfuzz import fuzz
 
+from spark_jobs.lake import spark_schema
 from spark_jobs.works import blocks
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.frames import in_buckets, local, small
-from spark_jobs.works.linkage import UNSEEN, VETO
-from spark_jobs.works.nodes import Gathered
+from spark_jobs.works.decisions import Constraints
+from spark_jobs.works.frames import in_buckets, table_of
+from spark_jobs.works.linkage import APART, TOGETHER, UNSEEN, VETO
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.persons import given_agree
 from spark_jobs.works.scorer import rarity, score
@@ -28,8 +28,9 @@ from spark_jobs.works.scorer import rarity, score
 COMPARED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("rule", "key", "a", "b")), pa.field("p", pa.float64()),
 ])  # fmt: skip
-_LISTS = ("publishers", "prefixes", "years")
-_ROW = ("rule", "key", "fresh", "node", "author_key", *_LISTS, *NODE_TEXTS, *NODE_NUMBERS)
+STANDING = pa.schema([(name, pa.string()) for name in ("rule", "key", "node")])
+ROW = ("rule", "key", "fresh", "node", "author_key", "publishers", "isbns", "years", *NODE_TEXTS, *NODE_NUMBERS)
+_PAIRED = ("rule", "key", "fresh", "main", "author_key", "given")  # of it, what tells which pairs are compared
 SAID = "said"  # in place of a block's rule: a person is sure
 _TELLING_WORDS = 3  # of a title that may match without an author
 _TITLE_ALONE = 0.3
@@ -43,116 +44,83 @@ _MOST_PREFIXES = 6
 _PORTION = 150_000  # pairs that are scored at once
 
 
-@dataclass(frozen=True)
-class Compared:
-    """What is known of pairs.
-
-    Attributes:
-        pairs: `COMPARED`, all of them.
-        changed: `node`: those that have a pair that is new, gone or was scored again; None: all.
-    """
-
-    pairs: DataFrame
-    changed: DataFrame | None
-
-
-def standing(nodes: DataFrame, *beside: str) -> DataFrame:
-    """In which blocks each of the nodes (`NODES`) stands: `rule`, `key`, `node`, and the columns `beside` of it."""
-    first_word = F.substring_index("main", " ", 1)
-    named, titled = F.col("surname") != "", F.col("main") != ""
-    persons = F.array_distinct(F.split(F.concat_ws(" ", "surname", "others"), " "))
-    found = F.concat(
-        F.when(named & titled, F.array(_block(blocks.AUTHOR, F.col("author_key")))).otherwise(F.array()),
-        F.when(titled, F.array(_block(blocks.TITLE, F.col("main")))).otherwise(F.array()),
-        F.when(
-            named & titled & (F.col("others") != ""),
-            F.transform(persons, lambda one: _block(blocks.PERSON, one, first_word)),
-        ).otherwise(F.array()),
-        F.transform("isbns", lambda isbn: _block(blocks.ISBN, isbn)),
-    )
-    exploded = nodes.select("node", *beside, F.explode(found).alias("block"))
-    return exploded.select("block.rule", "block.key", "node", *beside)
+def stand(nodes: pa.Table) -> pa.Table:
+    """`STANDING`: in which blocks each of the nodes (`NODES`) stands."""
+    rules, keys, ids = [], [], []
+    columns = (nodes[name].to_pylist() for name in ("node", "surname", "main", "author_key", "others", "isbns"))
+    for node, surname, main, author_key, others, isbns in zip(*columns, strict=True):
+        found = [(blocks.ISBN, isbn) for isbn in isbns]
+        if main:
+            found.append((blocks.TITLE, main))
+        if main and surname:
+            found.append((blocks.AUTHOR, author_key))
+        if main and surname and others:
+            first = main.split(" ", 1)[0]
+            found += [(blocks.PERSON, f"{one}|{first}") for one in dict.fromkeys([*surname.split(), *others.split()])]
+        for rule, key in found:
+            rules.append(rule)
+            keys.append(key)
+            ids.append(node)
+    return pa.table([rules, keys, ids], schema=STANDING)
 
 
-def _block(rule: str, *parts: Column) -> Column:
-    return F.struct(F.lit(rule).alias("rule"), F.concat_ws("|", *parts).alias("key"))
+def standing(nodes: DataFrame) -> DataFrame:
+    """`STANDING` of the nodes (`NODES`)."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield from stand(pa.Table.from_batches([batch])).to_batches()
+
+    told = nodes.select("node", "surname", "main", "author_key", "others", "isbns")
+    return told.mapInArrow(run, spark_schema(STANDING))
 
 
-def over_bound(nodes: DataFrame, config: MatchConfig) -> DataFrame:
-    """The blocks of which not all pairs are compared: `rule`, `key`, `nodes`."""
-    sizes = standing(nodes).groupBy("rule", "key").agg(F.count("*").alias("nodes"))
-    return sizes.where(F.col("nodes") > _bound(config))
+def over_bound(standing: DataFrame, config: MatchConfig) -> DataFrame:
+    """The blocks (`STANDING`) of which not all pairs are compared: `rule`, `key`, `nodes`."""
+    sizes = standing.groupBy("rule", "key").agg(F.count("*").alias("nodes"))
+    bound = F.when(F.col("rule") == blocks.AUTHOR, config.block_size).otherwise(config.key_block_size)
+    return sizes.where(F.col("nodes") > bound)
 
 
-def _bound(config: MatchConfig) -> Column:
-    return F.when(F.col("rule") == blocks.AUTHOR, config.block_size).otherwise(config.key_block_size)
+def bound_of(rule: str, config: MatchConfig) -> int:
+    """How many nodes a block may have, all pairs of which are compared."""
+    return config.block_size if rule == blocks.AUTHOR else config.key_block_size
 
 
-def compare(gathered: Gathered, said: DataFrame, config: MatchConfig) -> Compared:
-    """Score the pairs of each block; of blocks that are as they were in the run before, its pairs are kept.
+def named(decided: Constraints) -> frozenset[str]:
+    """The editions of which persons decided something."""
+    together = (one for group in decided.together for one in group)
+    return frozenset((*together, *(one for sides in decided.apart for side in sides for one in side)))
+
+
+def bonds(decided: Constraints, node_of: Mapping[str, str]) -> pa.Table:
+    """What persons decided, as `COMPARED` with `TOGETHER` or `APART` for a probability.
 
     Args:
-        gathered: from `nodes.gather`.
-        said: `COMPARED` of which persons are sure.
-        config: the bounds.
+        decided: what.
+        node_of: the node of each edition of which something was decided, those that are there.
     """
-    since = gathered.since
-    if since is None:
-        rows = block_rows(gathered.nodes, all_fresh(gathered.nodes), config)
-        return Compared(score_pairs(rows, config).unionByName(said).localCheckpoint(), None)
-    moved = standing(since.moved, "sign").toArrow()  # bounded, as what changed is
-    sides = local(said, moved.group_by(["rule", "key", "node"]).aggregate([])).withColumn("moved", F.lit(True))
-    touched = local(said, moved.group_by(["rule", "key"]).aggregate([("sign", "sum")]))
-    # Which pairs a block over its bound has, depends on all of its titles: it is compared anew as a whole.
-    sizes = (
-        standing(gathered.nodes)
-        .join(touched, ["rule", "key"])
-        .groupBy("rule", "key", "sign_sum")
-        .agg(F.count("*").alias("size"))
-    )
-    is_whole = (F.greatest("size", F.col("size") - F.col("sign_sum")) > _bound(config)).alias("whole")
-    blocks_now = small(sizes.select("rule", "key", "size", is_whole))
-    members = standing(gathered.nodes).join(blocks_now.where("size > 1"), ["rule", "key"])
-    members = members.join(sides, ["rule", "key", "node"], "left")
-    members = members.withColumn("fresh", F.col("whole") | F.col("moved").isNotNull())
-    rows = block_rows(gathered.nodes, members, config)
-    scored = score_pairs(rows, config).unionByName(said).localCheckpoint()
-    whole = blocks_now.where("whole").select("rule", "key", "whole")
-    marked = _with_stale(since.before.pairs, whole, sides)
-    kept, gone = marked.where("NOT stale").select(*COMPARED.names), marked.where("stale")
-    ends = scored.unionByName(gone.select(*COMPARED.names)).select(F.explode(F.array("a", "b")).alias("node"))
-    changed = ends.union(sides.select("node")).distinct()
-    return Compared(kept.unionByName(scored), small(changed))
+    found: set[tuple[str, str, float]] = set()
+    for group in decided.together:
+        first, *others = sorted({node_of[one] for one in group if one in node_of}) or [""]
+        found |= {(first, other, TOGETHER) for other in others}
+    for sides in decided.apart:
+        x, y = ({node_of[one] for one in side if one in node_of} for side in sides)
+        found |= {(min(a, b), max(a, b), APART) for a in x for b in y if a != b}
+    return table_of([(SAID, "", *pair) for pair in sorted(found)], COMPARED)
 
 
-def all_fresh(nodes: DataFrame) -> DataFrame:
-    """`rule`, `key`, `node`, `size`, `fresh` of all blocks with several nodes, where every pair is to be scored."""
+def compare(nodes: DataFrame, said: DataFrame, config: MatchConfig) -> DataFrame:
+    """`COMPARED`: the scored pairs of each block, and those of which persons are sure (`said`)."""
+    return score_pairs(block_rows(nodes, config), config).unionByName(said).localCheckpoint()
+
+
+def block_rows(nodes: DataFrame, config: MatchConfig) -> DataFrame:
+    """The columns of a node that comparing needs, once for each block of which pairs are compared."""
     size = F.count("*").over(Window.partitionBy("rule", "key"))
-    return standing(nodes).withColumns({"size": size, "fresh": F.lit(True)}).where("size > 1")
-
-
-def _with_stale(pairs: DataFrame, whole: DataFrame, sides: DataFrame) -> DataFrame:
-    """The pairs, `stale` where the block is compared anew, or one of both nodes does not stand in it as it did, or
-    a person said it."""
-    marked = pairs.join(whole, ["rule", "key"], "left")
-    for side in ("a", "b"):
-        marked = marked.join(sides.toDF("rule", "key", side, f"moved_{side}"), ["rule", "key", side], "left")
-    anew = (F.col("rule") == SAID) | F.coalesce("whole", "moved_a", "moved_b").isNotNull()
-    return marked.withColumn("stale", anew)
-
-
-def block_rows(nodes: DataFrame, members: DataFrame, config: MatchConfig) -> DataFrame:
-    """The columns of a node that comparing needs, once for each block of which pairs are compared.
-
-    Args:
-        nodes: `NODES`.
-        members: `rule`, `key`, `node`, `size` of the block, `fresh`: pairs with a fresh side are scored.
-        config: the bounds.
-    """
+    members = standing(nodes).withColumns({"size": size, "fresh": F.lit(True)}).where("size > 1")
     compared = members.where((F.col("rule") == blocks.AUTHOR) | (F.col("size") <= config.key_block_size))
-    prefixes = F.array_distinct(F.transform("isbns", lambda isbn: F.substring(isbn, 1, _PREFIX)))
-    told = nodes.withColumn("prefixes", F.slice(prefixes, 1, _MOST_PREFIXES))
-    return compared.select("rule", "key", "node", "fresh").join(told, "node").select(*_ROW)
+    return compared.select("rule", "key", "node", "fresh").join(nodes, "node").select(*ROW)
 
 
 def score_pairs(rows: DataFrame, config: MatchConfig) -> DataFrame:
@@ -164,11 +132,15 @@ def score_pairs(rows: DataFrame, config: MatchConfig) -> DataFrame:
 def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
     """`COMPARED` of the blocks of one bucket."""
     table = table.sort_by([("rule", "ascending"), ("key", "ascending"), ("node", "ascending")])
-    columns = {name: table[name].to_pylist() for name in _ROW}
+    portions = list(in_portions({name: table[name].to_pylist() for name in _PAIRED}, config))
+    used = np.unique(np.concatenate([np.empty(0, np.int64), *(side for pair in portions for side in pair)]))
+    columns = {name: table[name].take(used).to_pylist() for name in ROW}
+    columns["prefixes"] = [list(dict.fromkeys(isbn[:_PREFIX] for isbn in isbns))[:_MOST_PREFIXES]
+                           for isbns in columns["isbns"]]  # fmt: skip
     nodes, ids = Nodes(columns, rarity()), np.array(columns["node"], object)
     of_block = {name: np.array(columns[name], object) for name in ("rule", "key")}
     found = []
-    for a, b in in_portions(columns, config):
+    for a, b in (np.searchsorted(used, pair) for pair in portions):
         p = _with_evidence(columns, a, b, score(nodes, a, b), config)
         kept = np.flatnonzero((p >= config.floor) | (p == VETO))
         # Sorted by node within a block, so a < b.
@@ -186,8 +158,7 @@ def in_portions(columns: dict[str, list[Any]], config: MatchConfig) -> Iterator[
         if not fresh[rows].any():
             continue
         rule = columns["rule"][rows[0]]
-        bound = config.block_size if rule == blocks.AUTHOR else config.key_block_size
-        waiting.append(blocks.block_pairs(rule, rows, columns, fresh, bound))
+        waiting.append(blocks.block_pairs(rule, rows, columns, fresh, bound_of(rule, config)))
         if sum(len(a) for a, _ in waiting) >= _PORTION:
             yield from _portions(waiting)
             waiting = []

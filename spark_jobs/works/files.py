@@ -68,20 +68,24 @@ class Catalogue:
     """What was read of a file.
 
     Attributes:
-        editions: `row` (place in the file, from 0) and `records.FIELDS`.
+        file: Parquet: `row` (place in the file, from 0) and `records.FIELDS`.
         rows: how many rows could be read.
         doubled: whether an id may stand in several of them.
         rejected: line number, reason and text of each that could not.
     """
 
-    editions: DataFrame
+    file: Path
     rows: int
     doubled: bool
     rejected: list[tuple[int, str, str]]
 
+    def frame(self, spark: SparkSession) -> DataFrame:
+        """What the file holds."""
+        return spark.read.parquet(str(self.file))
+
 
 def read_catalogue(
-    spark: SparkSession, path: Path, columns: Columns, folder: Path, separator: str = ",", encoding: str = "utf-8"
+    path: Path, columns: Columns, folder: Path, separator: str = ",", encoding: str = "utf-8"
 ) -> Catalogue:
     """Read a file, row by row, into a Parquet file in `folder`, which must outlive the catalogue.
 
@@ -101,7 +105,7 @@ def read_catalogue(
             rows += len(chunk)
             ids.extend([hash(row[0]) for row in chunk])
     doubled = len(np.unique(np.frombuffer(ids, np.int64))) < rows
-    return Catalogue(spark.read.parquet(str(target)), rows, doubled, rejected)
+    return Catalogue(target, rows, doubled, rejected)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

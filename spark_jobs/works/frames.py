@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, Observation
@@ -36,13 +37,32 @@ def local(frame: DataFrame, rows: pa.Table) -> DataFrame:
     return frame.sparkSession.createDataFrame(pa.Table.from_batches(batches))
 
 
+def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table(
+        [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
 def in_buckets(
-    rows: DataFrame, whole: Sequence[str], bucket_rows: int, run: Callable[[pa.Table], pa.Table], schema: pa.Schema
+    rows: DataFrame,
+    whole: Sequence[str],
+    bucket_rows: int,
+    run: Callable[[pa.Table], pa.Table],
+    schema: pa.Schema,
+    computed: bool = False,
 ) -> DataFrame:
-    """What `run` makes of tables of some `bucket_rows` rows; rows that agree in the columns `whole` stay together."""
-    seen = Observation()
-    stored = rows.observe(seen, F.count(F.lit(1)).alias("rows")).localCheckpoint()
-    count = seen.get["rows"]
+    """What `run` makes of tables of some `bucket_rows` rows; rows that agree in the columns `whole` stay together.
+
+    With `computed` the rows are not stored first, as it costs little to make them again.
+    """
+    if computed:
+        stored, count = rows, rows.count()
+    else:
+        seen = Observation()
+        stored = rows.observe(seen, F.count(F.lit(1)).alias("rows")).localCheckpoint()
+        count = seen.get["rows"]
     if count <= _FEW * bucket_rows:
         return local(rows, run(stored.toArrow()))
     buckets = max(4, count // bucket_rows)

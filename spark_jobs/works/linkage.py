@@ -23,9 +23,16 @@ _NEVER = -1e9
 
 
 def linkage(
-    weights: Floats, a: Ints, b: Ints, p: Floats, threshold: float, bound: int, persons: Sequence[Sequence[str]] = ()
+    weights: Floats,
+    a: Ints,
+    b: Ints,
+    p: Floats,
+    threshold: float,
+    bound: int,
+    persons: Sequence[Sequence[str]] = (),
+    components: Ints | None = None,
 ) -> tuple[Ints, Floats]:
-    """Clusters of the nodes of one component.
+    """Clusters of the nodes of one component, or of several.
 
     Args:
         weights: records of each node, shape (n,).
@@ -34,6 +41,7 @@ def linkage(
         bound: components over this size are first cut at their weakest edges.
         persons: whom each node names. Two that name nobody in common and have no edge are apart: what stands between
             them, naming nobody or both, brings them not together.
+        components: of each node, numbered from 0; without them all are in one. Edges between two count for nothing.
 
     Returns:
         The first node of each node's cluster, and the mean probability of each node to the others of its cluster
@@ -42,35 +50,43 @@ def linkage(
     roots = np.arange(len(weights))
     persons = persons or [()] * len(weights)
     sure = np.full(len(weights), np.nan)
-    for part in _parts(len(weights), a, b, p, bound):
-        local = np.full(len(weights), -1)
-        local[part] = np.arange(len(part))
-        inside = (local[a] >= 0) & (local[b] >= 0)
+    label = _parts(np.zeros(len(weights), np.int64) if components is None else components, a, b, p, bound)
+    inside = np.flatnonzero(label[a] == label[b])
+    inside = inside[np.argsort(label[a[inside]], kind="stable")]
+    nodes = np.argsort(label, kind="stable")
+    place = np.empty(len(weights), np.int64)
+    count = label.max(initial=-1) + 1
+    parts = zip(_split(nodes, label[nodes], count), _split(inside, label[a[inside]], count), strict=True)
+    for part, edges in parts if count else ():
+        place[part] = np.arange(len(part))
         strangers = _strangers([persons[k] for k in part])
-        found, mean = _average(weights[part], local[a[inside]], local[b[inside]], p[inside], threshold, strangers)
+        left, right = place[a[edges]], place[b[edges]]
+        found, mean = _average(weights[part], left, right, p[edges], threshold, strangers)
         roots[part], sure[part] = part[found], mean
     return roots, sure
 
 
-def _parts(size: int, a: Ints, b: Ints, p: Floats, bound: int) -> list[Ints]:
-    """Node sets of at most `bound` nodes: where one is larger, weak edges are cut, weaker ones first."""
-    open_sets, done, floor = [np.arange(size)], [], 0.0
-    while open_sets:
-        large = []
-        for nodes in open_sets:
-            (done if len(nodes) <= bound else large).append(nodes)
-        open_sets, floor = [], floor + 0.1
-        for nodes in large:
-            if floor > 1:
-                done += np.array_split(nodes, -(-len(nodes) // bound))
-                continue
-            member = np.zeros(size, bool)
-            member[nodes] = True
-            kept = (p >= floor) & member[a] & member[b]
-            graph = sparse.coo_matrix((np.ones(int(kept.sum())), (a[kept], b[kept])), shape=(size, size))
-            labels = connected_components(graph, directed=False)[1][nodes]
-            open_sets += [nodes[labels == label] for label in np.unique(labels)]
-    return done
+def _split(values: Ints, labels: Ints, count: int) -> list[Ints]:
+    """The values of each label below the count, of values that are sorted by label."""
+    return np.split(values, np.searchsorted(labels, np.arange(1, count)))
+
+
+def _parts(label: Ints, a: Ints, b: Ints, p: Floats, bound: int) -> Ints:
+    """To which set of at most `bound` nodes each belongs: of a larger one edges are cut, weaker ones first."""
+    size = len(label)
+    for floor in np.arange(1, 11) / 10:
+        large = np.bincount(label)[label] > bound
+        if not large.any():
+            return label
+        kept = (p >= floor) & large[a] & (label[a] == label[b])
+        graph = sparse.coo_matrix((np.ones(int(kept.sum()), np.int8), (a[kept], b[kept])), shape=(size, size))
+        found = connected_components(graph, directed=False)[1]
+        label = np.unique(np.where(large, found + label.max() + 1, label), return_inverse=True)[1]
+    order = np.argsort(label, kind="stable")
+    rank = np.empty(size, np.int64)
+    rank[order] = np.arange(size) - np.searchsorted(label[order], label[order])
+    pieces = -(-np.bincount(label) // bound)
+    return np.unique(label * (pieces.max() + 1) + rank // bound, return_inverse=True)[1]
 
 
 def _strangers(persons: Sequence[Sequence[str]]) -> npt.NDArray[np.bool_]:

@@ -1,55 +1,39 @@
-"""Scored pairs to clusters of nodes, on Spark: components, and in each average linkage.
-
-Of the components that the run before knew, only those are clustered again to which a pair came, or from which one went.
-"""
+"""Scored pairs to clusters of nodes: components, and in each average linkage; on Spark, and of tables by themselves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.components import components
-from spark_jobs.works import blocks
+from spark_jobs.components import components, components_of
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.frames import in_buckets, small
+from spark_jobs.works.frames import in_buckets, small, table_of
 from spark_jobs.works.linkage import APART, TOGETHER, VETO, linkage
-from spark_jobs.works.state import State
+from spark_jobs.works.pairs import codes
 
 # The component of each node that has a pair, named by its smallest node; the smallest node of its cluster; how sure it
 # is one with the others, or, alone, with none.
 LINKED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("node", "component", "root")), pa.field("sure", pa.float64()),
 ])  # fmt: skip
+# Of components: nodes (`a`, records as `p`, `persons`) and edges (`a`, `b`, `p`).
+_LINK_ROWS = pa.schema([
+    *(pa.field(name, pa.string()) for name in ("component", "a", "b")), pa.field("p", pa.float64()),
+    pa.field("persons", pa.string()),
+])  # fmt: skip
+
+SAME_SPELLING = 0.99  # how sure two records of one spelling are one work: on labelled editions .997 of pairs
 
 
-def link(
-    nodes: DataFrame,
-    pairs: DataFrame,
-    config: MatchConfig,
-    before: State | None = None,
-    changed: DataFrame | None = None,
-) -> DataFrame:
-    """`LINKED` of the pairs.
-
-    Args:
-        nodes: `node`, `records`.
-        pairs: `a`, `b`, `p`, also several of two nodes.
-        config: the bounds.
-        before: its components without a changed node are kept.
-        changed: `node`: those that gained or lost a pair, or are themselves changed or gone.
-    """
-    if before is None or changed is None:
-        return _linked(nodes, strongest(pairs), config).localCheckpoint()
-    touched = small(before.linked.join(changed, "node", "left_semi").select("component").distinct())
-    known = before.linked.join(touched, "component", "left_semi").select("node")
-    affected = small(known.union(changed).distinct())
-    sides = [affected.select(F.col("node").alias(side), F.lit(True).alias(f"of_{side}")) for side in ("a", "b")]
-    marked = pairs.join(sides[0], "a", "left").join(sides[1], "b", "left")
-    linked = _linked(nodes, strongest(marked.where("of_a OR of_b")), config)
-    kept = before.linked.join(affected, "node", "left_anti").select(*LINKED.names)
-    return kept.unionByName(linked.join(affected, "node", "left_semi").select(*LINKED.names)).localCheckpoint()
+def rounded(value: Any, floor: Callable[[Any], Any]) -> Any:
+    """To four places, in the same way in Spark and numpy, whose own rounding differs."""
+    return floor(value * 10_000.0 + 0.5) / 10_000.0
 
 
 def strongest(pairs: DataFrame) -> DataFrame:
@@ -59,13 +43,18 @@ def strongest(pairs: DataFrame) -> DataFrame:
     return pairs.groupBy("a", "b").agg(ruled.otherwise(most).alias("p"))
 
 
-def _linked(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFrame:
+def link(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFrame:
     """`LINKED` of all nodes with a pair over the floor.
 
     Clusters only join where a pair reaches the threshold, so it is enough to look for them in the components that such
     pairs make. Within these all pairs count; to others they only say how sure a node is that stands alone.
+
+    Args:
+        nodes: `NODES`.
+        pairs: `a`, `b`, `p`, also several of two nodes.
+        config: the bounds.
     """
-    pairs = pairs.localCheckpoint()
+    pairs = strongest(pairs).localCheckpoint()
     strong = components(pairs.where(F.col("p") >= config.threshold).select("a", "b"))
     in_component = small(strong.withColumnRenamed("root", "component"))
     persons = F.concat_ws(" ", "surname", "others")
@@ -83,30 +72,72 @@ def _linked(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFram
     joined = in_buckets(rows, ["component"], 4 * config.bucket_rows, lambda table: link_bucket(table, config), LINKED)
     ends = pairs.where(F.col("p") >= config.floor).select(F.explode(F.array("a", "b")).alias("node"), "p")
     best = ends.groupBy("node").agg(F.max("p").alias("best"))
-    return best.join(joined, "node", "left").select(
-        "node",
-        *(F.coalesce(name, "node").alias(name) for name in ("component", "root")),
-        F.coalesce("sure", 1 - F.col("best")).alias("sure"),
+    return (
+        best.join(joined, "node", "left")
+        .select(
+            "node",
+            *(F.coalesce(name, "node").alias(name) for name in ("component", "root")),
+            F.coalesce("sure", 1 - F.col("best")).alias("sure"),
+        )
+        .localCheckpoint()
     )
 
 
+def link_tables(nodes: pa.Table, pairs: pa.Table, config: MatchConfig) -> pa.Table:
+    """As `link`, of tables that fit in memory."""
+    pairs = _strongest(pairs)
+    strong = components_of(pairs.filter(pc.field("p") >= config.threshold))
+    component = dict(zip(*_columns(strong, "node", "root"), strict=True))
+    known = nodes.filter(pc.is_in(nodes["node"], pa.array(component, pa.string())))
+    rows: list[tuple[str, str, str | None, float, str | None]] = [
+        (component[node], node, None, float(records), f"{surname} {others}")
+        for node, records, surname, others in zip(*_columns(known, "node", "records", "surname", "others"), strict=True)
+    ]
+    best: dict[str, float] = {}
+    for a, b, p in zip(*_columns(pairs, "a", "b", "p"), strict=True):
+        if a in component and component[a] == component.get(b):
+            rows.append((component[a], a, b, p, None))
+        if p >= config.floor:
+            best |= {node: max(p, best.get(node, p)) for node in (a, b)}
+    joined = link_bucket(table_of(rows, _LINK_ROWS), config)
+    found = {row["node"]: row for row in joined.to_pylist()}
+    alone = {"component": None, "root": None, "sure": None}
+    linked = [{"node": node} | found.get(node, alone) for node in best]
+    return pa.Table.from_pylist(
+        [
+            row | {name: row[name] or row["node"] for name in ("component", "root")}
+            | {"sure": 1 - best[row["node"]] if row["sure"] is None else row["sure"]}
+            for row in linked
+        ],
+        LINKED,
+    )  # fmt: skip
+
+
+def _strongest(pairs: pa.Table) -> pa.Table:
+    """As `strongest`, of a table."""
+    found = pairs.group_by(["a", "b"]).aggregate([("p", "min"), ("p", "max")])
+    least, most = found["p_min"].to_numpy(), found["p_max"].to_numpy()
+    ruled = np.where(least == APART, APART, np.where((least == VETO) & (most < TOGETHER), VETO, most))
+    return pa.table({"a": found["a"], "b": found["b"], "p": ruled})
+
+
+def _columns(table: pa.Table, *names: str) -> list[list[Any]]:
+    return [table[name].to_pylist() for name in names]
+
+
 def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
-    """`LINKED` of the components of one bucket: nodes (`a`, records as `p`, `persons`) and edges (`a`, `b`, `p`).
+    """`LINKED` of the components of one bucket (`_LINK_ROWS`).
 
     `sure` is null for nodes alone.
     """
     table = table.sort_by([("component", "ascending"), ("a", "ascending"), ("b", "ascending")])
-    names, a, b, p, persons = (table[name].to_pylist() for name in ("component", "a", "b", "p", "persons"))
-    out: list[tuple[str, str, str, float]] = []
-    for rows in blocks.runs(names):
-        ids = [a[i] for i in rows if b[i] is None]
-        at = {node: k for k, node in enumerate(ids)}
-        weights = np.array([p[i] for i in rows if b[i] is None])
-        edges = [(at[a[i]], at[b[i]], p[i]) for i in rows if b[i] is not None and b[i] in at]
-        left, right, value = (np.array(column) for column in zip(*edges, strict=True))
-        others = [persons[i].split() for i in rows if b[i] is None]
-        found, sure = linkage(weights, left, right, value, config.threshold, config.component_size, others)
-        out += [(node, names[rows[0]], ids[found[k]], float(sure[k])) for k, node in enumerate(ids)]
-    columns = list(zip(*out, strict=True)) or [()] * len(LINKED)
-    arrays = [pa.array(values, field.type, from_pandas=True) for values, field in zip(columns, LINKED, strict=True)]
-    return pa.table(arrays, schema=LINKED)
+    nodes, edges = table.filter(pc.is_null(table["b"])), table.filter(pc.is_valid(table["b"]))
+    ids = nodes["a"].combine_chunks()
+    a, b = (pc.index_in(edges[side], ids).to_numpy() for side in ("a", "b"))
+    persons = [text.split() for text in nodes["persons"].to_pylist()]
+    roots, sure = linkage(
+        nodes["p"].to_numpy(), a, b, edges["p"].to_numpy(), config.threshold, config.component_size, persons,
+        codes(nodes["component"].to_pylist()),
+    )  # fmt: skip
+    columns = [ids, nodes["component"], ids.take(pa.array(roots)), pa.array(sure, from_pandas=True)]
+    return pa.table(columns, schema=LINKED)

@@ -1,114 +1,161 @@
-"""Editions to nodes, on Spark: each edition taken apart, equal spellings gathered. What the run before did is kept."""
+"""Editions to nodes: each edition taken apart, equal spellings gathered; on Spark, and of tables by themselves."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache, reduce
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_jobs.lake import require_columns, spark_schema
 from spark_jobs.works.aliases import Alias
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
-from spark_jobs.works.frames import SMALL, local, settle, tasks
+from spark_jobs.works.frames import in_buckets, settle, tasks
+from spark_jobs.works.pairs import NODE_TEXTS, codes
 from spark_jobs.works.persons import Aliases, names_are_inverted
-from spark_jobs.works.records import FIELDS, PARSED, parse_batches, parse_table
-from spark_jobs.works.state import COUNTED, NODES, State
+from spark_jobs.works.records import FIELDS, PARSED, SPELLING, Reading, parse_batches, spell_batches
 
+_text, _texts = pa.string(), pa.list_(pa.string())
+GATHERED = pa.schema([
+    pa.field("node", _text), pa.field("spelled", _text), *(pa.field(name, _text) for name in NODE_TEXTS),
+    *(pa.field(name, _texts) for name in ("publishers", "years", "isbns")), pa.field("records", pa.int64()),
+])  # fmt: skip
+# What a node has of its author.
+COUNTED = ("author_nodes", "author_records", "author_key")
+NODES = pa.schema([*GATHERED, *(pa.field(name, pa.float64()) for name in COUNTED[:2]), pa.field(COUNTED[2], _text)])
 _VOTES = pa.schema([pa.field("source", pa.string()), pa.field("votes", pa.int64())])
-_SPELLING = ("surname", "given", "main", "subtitle", "volume", "series_number", "kind")
+_JOINED = {"series": "series", "others": "others", "languages": "language"}  # column of a node -> of its editions
+_LISTED = {"publishers": "publisher", "years": "year"}
 _MOST_VALUES = 6
 _MOST_ISBNS = 200
 _COUNTED_EXACTLY = 8  # nodes or records of an author; more of them are rounded to halves of a doubling
-_ALONE = "\u0000"  # begins what an edition is spelled like that is a node by itself
 
 
-@dataclass(frozen=True)
-class Since:
-    """What moved since an earlier run.
+def reading(votes: Mapping[str, int], config: MatchConfig, decided: Constraints) -> Reading:
+    """How to read a catalogue.
 
-    Attributes:
-        before: what that run left.
-        moved: `NODES` that it did not have so, `sign` 1, and those that it had otherwise, `sign` -1.
+    Args:
+        votes: of each source, how many names more are written "Surname, Given" than are not.
+        config: its aliases.
+        decided: what persons put apart.
     """
+    inverted = frozenset(source for source, count in votes.items() if count > 0)
+    return Reading(inverted, _aliases(config.aliases), set_apart(decided))
 
-    before: State
-    moved: DataFrame
+
+@lru_cache(maxsize=1)
+def _aliases(known: tuple[Alias, ...]) -> Aliases:
+    return Aliases(known)
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """Editions and nodes.
+def set_apart(decided: Constraints) -> frozenset[str]:
+    """The editions that persons set apart from others."""
+    return frozenset(one for sides in decided.apart for side in sides for one in side)
 
-    Attributes:
-        editions: `records.PARSED` of each edition and what it is `spelled` like.
-        nodes: `NODES`, one row for each spelling.
-        since: what is new against the run before; None: all is.
-        changed: share of the rows that the run before did not have so, or that are gone; 1 without one.
+
+def gather_nodes(editions: pa.Table) -> pa.Table:
+    """`GATHERED` of `PARSED` editions, of which all that are spelled alike are there."""
+    columns = {name: editions[name].to_pylist() for name in PARSED.names}
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, spelled in enumerate(columns["spelled"]):
+        groups[spelled].append(i)
+    return pa.Table.from_pylist([_node(columns, spelled, rows) for spelled, rows in groups.items()], GATHERED)
+
+
+def _node(columns: dict[str, list[Any]], spelled: str, rows: list[int]) -> dict[str, Any]:
+    first = rows[0]
+    return {
+        "node": min(columns["edition_id"][i] for i in rows), "spelled": spelled, "records": len(rows),
+        **{name: columns[name][first] for name in SPELLING},
+        **{name: " ".join(_values(columns[of], rows)) for name, of in _JOINED.items()},
+        **{name: _values(columns[of], rows) for name, of in _LISTED.items()},
+        "guess": min(columns["guess"][i] for i in rows),
+        "isbns": sorted({isbn for i in rows for isbn in columns["isbns"][i]})[:_MOST_ISBNS],
+    }  # fmt: skip
+
+
+def _values(column: Sequence[str], rows: list[int]) -> list[str]:
+    """The distinct values that say something, sorted, a few of them."""
+    return sorted({column[i] for i in rows} - {""})[:_MOST_VALUES]
+
+
+def count_nodes(nodes: pa.Table, config: MatchConfig) -> pa.Table:
+    """`NODES` of `GATHERED` nodes, of which all with one surname are there: how many nodes and records the author has,
+    which block that makes.
+
+    The counts are rounded, so that one book more of a prolific author does not change the likeness of all others.
     """
+    surnames = nodes["surname"].to_pylist()
+    initials = [given[:1] for given in nodes["given"].to_pylist()]
+    known = np.array([surname != "" for surname in surnames], bool)
+    author, surname = codes(list(zip(surnames, initials, strict=True))), codes(surnames)
+    records = np.bincount(author, nodes["records"].to_numpy(), minlength=1)[author]
+    crowded = np.bincount(surname, minlength=1)[surname] > config.block_size
+    keys = [f"{one}|{initial}" if many and one else one
+            for one, initial, many in zip(surnames, initials, crowded, strict=True)]  # fmt: skip
+    counted = (_rounded(np.bincount(author, minlength=1)[author], known), _rounded(records, known), keys)
+    for name, values in zip(COUNTED, counted, strict=True):
+        nodes = nodes.append_column(NODES.field(name), pa.array(values, NODES.field(name).type))
+    return nodes
 
-    editions: DataFrame
-    nodes: DataFrame
-    since: Since | None = None
-    changed: float = 1.0
+
+def _rounded(count: Any, known: Any) -> Any:
+    """All that name nobody are no group."""
+    count = np.maximum(count, 1).astype(float)
+    rounded = np.where(count <= _COUNTED_EXACTLY, count, 2.0 ** (np.round(np.log2(count) * 2) / 2))
+    return np.where(known, rounded, 1.0)
 
 
-def gather(
-    editions: DataFrame, config: MatchConfig, decided: Constraints | None = None, before: State | None = None
-) -> Gathered:
+def gather(editions: DataFrame, config: MatchConfig, decided: Constraints) -> tuple[DataFrame, DataFrame]:
     """Take each edition apart and gather equal spellings; how names are written is put to the vote in each `source`.
 
     Args:
         editions: `records.FIELDS`, one row for each edition_id; `source` if there are several.
         config: its aliases and bounds.
         decided: what persons put together or apart.
-        before: what it holds of rows that have not changed is not worked out again.
+
+    Returns:
+        `records.PARSED` of each edition; `NODES`, one row for each spelling.
 
     Raises:
         ContractError: a column is missing.
     """
-    decided = decided or Constraints([], [])
-    again = _gather_again(_with_fingerprint(editions), config, decided, before) if before else None
-    if again:
-        return again
-    parsed = spelled(parse(editions, config), decided).localCheckpoint()
-    return Gathered(parsed, nodes_of(parsed, config).localCheckpoint())
+    parsed = parse(editions, config, decided).localCheckpoint()
+    return parsed, nodes_of(parsed, config).localCheckpoint()
 
 
-def parse(editions: DataFrame, config: MatchConfig) -> DataFrame:
+def parse(editions: DataFrame, config: MatchConfig, decided: Constraints | None = None) -> DataFrame:
     """`records.PARSED` of each edition; arguments and errors as of `gather`."""
-    rows = _with_fingerprint(editions)
+    rows = with_fingerprint(editions)
     votes = _votes(rows).groupBy("source").agg(F.sum("votes")).collect()  # few, as sources are
-    inverted = _inverted({row[0]: row[1] for row in votes})
+    how = reading({row[0]: row[1] for row in votes}, config, decided or Constraints([], []))
 
     # Taking titles and names apart needs Python; Arrow hands over whole columns.
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         settle("parse")
-        return parse_batches(batches, inverted, _aliases(config.aliases))
+        return parse_batches(batches, how)
 
     return rows.repartition(tasks(rows), "edition_id").mapInArrow(run, spark_schema(PARSED))
 
 
-def _with_fingerprint(editions: DataFrame) -> DataFrame:
+def with_fingerprint(editions: DataFrame) -> DataFrame:
+    """`records.FIELDS`, `source` and the `records.fingerprint` of both.
+
+    Raises:
+        ContractError: a column is missing.
+    """
     require_columns(editions, FIELDS, "the catalogue")
     source = F.col("source") if "source" in editions.columns else F.lit("")
-    return editions.select(*FIELDS, source.alias("source"), _digest(*FIELDS, source).alias("fingerprint"))
-
-
-def _digest(*columns: str | Column) -> Column:
-    texts = [F.col(one) if isinstance(one, str) else one for one in columns]
-    return F.xxhash64(*(F.coalesce(one.cast("string"), F.lit("\u0000")) for one in texts))  # it passes over nulls
-
-
-@lru_cache(maxsize=1)
-def _aliases(known: tuple[Alias, ...]) -> Aliases:
-    return Aliases(known)
+    texts = (F.coalesce(F.col(one).cast("string"), F.lit("\0")) for one in (*FIELDS, "source"))
+    return editions.withColumn("source", source).select(
+        *FIELDS, "source", F.md5(F.concat_ws("\1", *texts)).alias("fingerprint")
+    )
 
 
 def _votes(rows: DataFrame) -> DataFrame:
@@ -124,141 +171,25 @@ def _votes(rows: DataFrame) -> DataFrame:
     return rows.select("source", "author").mapInArrow(run, spark_schema(_VOTES))
 
 
-def _inverted(votes: Mapping[str, int]) -> frozenset[str]:
-    """The sources in which most names are written "Surname, Given"."""
-    return frozenset(source for source, count in votes.items() if count > 0)
+def spelled(parsed: DataFrame) -> DataFrame:
+    """Parsed editions, of which something was changed, with what they are spelled like now."""
+    return parsed.mapInArrow(spell_batches, spark_schema(PARSED))
 
 
-def spelled(parsed: DataFrame, decided: Constraints) -> DataFrame:
-    """The editions with what they are `spelled` like; those spelled alike are one node.
+def nodes_of(parsed: DataFrame, config: MatchConfig) -> DataFrame:
+    """`NODES` of `records.PARSED` editions."""
+    whose = F.when(F.col("surname") != "", F.col("surname")).otherwise(F.col("edition_id"))
 
-    An edition without an author or a title is a node by itself: it matches nobody by what it lacks. So is one that
-    a person set apart.
-    """
-    alone = ~_told() | _set_apart(decided)
-    spelling = F.concat_ws("\u0001", *_SPELLING)
-    return parsed.withColumn("spelled", F.when(alone, F.concat(F.lit(_ALONE), F.col("edition_id"))).otherwise(spelling))
+    def run(editions: pa.Table) -> pa.Table:
+        return count_nodes(gather_nodes(editions), config)
 
-
-def _told() -> Column:
-    return (F.col("surname") != "") & (F.col("main") != "")
+    return in_buckets(parsed.withColumn("whose", whose), ["whose"], 4 * config.bucket_rows, run, NODES, True)
 
 
-def _set_apart(decided: Constraints) -> Column:
-    return F.col("edition_id").isin(sorted({one for sides in decided.apart for side in sides for one in side}))
-
-
-def nodes_of(editions: DataFrame, config: MatchConfig) -> DataFrame:
-    """`NODES` of editions that are `spelled`."""
-    return _counted(_gathered(editions), config)
-
-
-def _gathered(editions: DataFrame) -> DataFrame:
-    """`NODES` without `COUNTED`."""
-    values = [_values(name).alias(f"{name}s") for name in ("publisher", "year")]
-    return editions.groupBy("spelled").agg(
-        F.min("edition_id").alias("node"),
-        *(F.first(name).alias(name) for name in _SPELLING),
-        *(F.array_join(_values(name), " ").alias(alias) for name, alias in
-          (("series", "series"), ("others", "others"), ("language", "languages"))),
-        F.min("guess").alias("guess"),
-        *values,
-        F.slice(F.array_sort(F.array_distinct(F.flatten(F.collect_list("isbns")))), 1, _MOST_ISBNS).alias("isbns"),
-        F.count("*").alias("records"),
-    )  # fmt: skip
-
-
-def _values(name: str) -> Column:
-    """The distinct values that say something, sorted, a few of them."""
-    return F.slice(F.array_sort(F.collect_set(F.when(F.col(name) != "", F.col(name)))), 1, _MOST_VALUES)
-
-
-def _counted(nodes: DataFrame, config: MatchConfig) -> DataFrame:
-    """`NODES` of all nodes with some surnames: how many nodes and records the author has, which block that makes.
-
-    The counts are rounded, so that one book more of a prolific author does not change the likeness of all others.
-    """
-    known = F.col("surname") != ""
-    surname = F.when(known, F.col("surname")).otherwise(F.col("node"))  # all that lack one are no group
-    author = Window.partitionBy(surname, F.left("given", F.lit(1)))
-    crowded = F.count("*").over(Window.partitionBy(surname)) > config.block_size
-    initial = F.concat_ws("|", "surname", F.left("given", F.lit(1)))
-    counted = nodes.withColumns({
-        "author_nodes": F.when(known, _rounded(F.count("*").over(author))).otherwise(1.0),
-        "author_records": F.when(known, _rounded(F.sum("records").over(author))).otherwise(1.0),
-        "author_key": F.when(known & crowded, initial).otherwise(F.col("surname")),
-    })  # fmt: skip
-    told = [name for name in NODES.names if name != "stamp"]
-    return counted.withColumn("stamp", _digest(*told)).select(*NODES.names)
-
-
-def _rounded(count: Column) -> Column:
-    return F.when(count <= _COUNTED_EXACTLY, count.cast("double")).otherwise(F.pow(2.0, F.round(F.log2(count) * 2) / 2))
-
-
-def members_of(editions: DataFrame, nodes: DataFrame) -> DataFrame:
+def members_of(parsed: DataFrame, nodes: DataFrame) -> DataFrame:
     """The node of each edition: `edition_id`, `main`, `node`, `records` of it."""
     return (
-        editions.select("edition_id", "spelled", "main")
+        parsed.select("edition_id", "spelled", "main")
         .join(nodes.select("spelled", "node", "records"), "spelled")
         .drop("spelled")
     )
-
-
-def _gather_again(rows: DataFrame, config: MatchConfig, decided: Constraints, before: State) -> Gathered | None:
-    """As `gather`, for the rows that moved, what they were beside, and nothing else; None where that is too much."""
-    of_source = before.parsed.groupBy("source").agg(F.sum("vote").alias("votes"), F.count("*").alias("rows")).collect()
-    votes, size = Counter({row["source"]: row["votes"] for row in of_source}), sum(row["rows"] for row in of_source)
-    most = min(int(config.most_changed * size), SMALL)
-    moved = _moved(rows, before.parsed, decided).limit(most + 1).toArrow()
-    if moved.num_rows > most:
-        return None
-    came, went = (local(rows, moved.filter(pc.field(name)).select(["edition_id"])) for name in ("came", "went"))
-
-    inverted = _inverted(votes)
-    new_rows = rows.join(came, "edition_id", "left_semi").toArrow()
-    fresh = spelled(local(rows, parse_table(new_rows, inverted, _aliases(config.aliases))), decided)
-    gone = before.parsed.join(went, "edition_id", "left_semi")
-    sides = ((fresh, 1), (gone, -1))
-    signed = (side.select("spelled", "surname", "source", (F.col("vote") * sign).alias("vote")) for side, sign in sides)
-    touched = reduce(DataFrame.union, signed).toArrow()
-    for source, vote in zip(touched["source"].to_pylist(), touched["vote"].to_pylist(), strict=True):
-        votes[source] += vote
-    if _inverted(votes) != inverted:  # all names of a source are to be read in another way
-        return None
-
-    editions = before.parsed.join(went, "edition_id", "left_anti").unionByName(fresh)
-    nodes, moved_nodes = _nodes_again(before.nodes, editions, touched, config)
-    return Gathered(editions, nodes, Since(before, moved_nodes), moved.num_rows / max(size, 1))
-
-
-def _moved(rows: DataFrame, parsed: DataFrame, decided: Constraints) -> DataFrame:
-    """The rows that are new, changed, gone, or set apart as they were not: `edition_id`, `came`, `went`."""
-    was_apart = F.col("spelled").startswith(_ALONE) & _told()
-    before = parsed.select("edition_id", F.col("fingerprint").alias("was"), was_apart.alias("was_apart"))
-    both = rows.select("edition_id", "fingerprint").join(before, "edition_id", "full")
-    same = F.col("fingerprint").eqNullSafe(F.col("was")) & (F.col("was_apart") == _set_apart(decided))
-    came, went = (F.col(name).isNotNull() for name in ("fingerprint", "was"))
-    return both.where(~same).select("edition_id", came.alias("came"), went.alias("went"))
-
-
-def _nodes_again(
-    before: DataFrame, editions: DataFrame, touched: pa.Table, config: MatchConfig
-) -> tuple[DataFrame, DataFrame]:
-    """All nodes, and those that moved (`Since.moved`), where `touched` names the spellings and surnames to look at."""
-    spellings, surnames = (
-        local(before, touched.group_by(name).aggregate([]).filter(pc.field(name) != "")).withColumn(
-            f"{name}_touched", F.lit(True)
-        )
-        for name in ("spelled", "surname")
-    )
-    marked = before.join(spellings, "spelled", "left").join(surnames, "surname", "left")
-    same = marked.where("spelled_touched IS NULL AND surname_touched IS NULL").select(*NODES.names)
-    old = marked.where("spelled_touched OR surname_touched").localCheckpoint()
-    kept = old.where("spelled_touched IS NULL").select(*(name for name in NODES.names if name not in COUNTED))
-    made = _gathered(editions.join(spellings, "spelled", "left_semi"))
-    new = _counted(kept.unionByName(made), config).localCheckpoint()
-    both = (side.select(*NODES.names, F.lit(sign).alias("sign")) for side, sign in ((new, 1), (old, -1)))
-    sides = F.count("*").over(Window.partitionBy("node", "stamp"))
-    moved = reduce(DataFrame.union, both).withColumn("sides", sides).where("sides = 1").drop("sides")
-    return same.unionByName(new), moved.localCheckpoint()

@@ -68,7 +68,7 @@ class Nodes:
         self.number = {name: np.asarray(columns[name], np.float32) for name in NODE_NUMBERS}
         self.text["full"] = [f"{a} {b}".strip() for a, b in zip(columns["main"], columns["subtitle"], strict=True)]
         self.text["numbers"] = [_numbers(text) for text in self.text["full"]]
-        self.code = {name: _codes(values) for name, values in self.text.items()}
+        self.code = {name: codes(values) for name, values in self.text.items()}
         self.has = {name: np.array([value != "" for value in values], bool) for name, values in self.text.items()}
         self.words = {name: word_matrix(self.text[name]) for name in ("full", "main")}
         slots = np.arange(1 << TOKEN_BITS) & ((1 << RARITY_BITS) - 1)
@@ -87,8 +87,9 @@ def _numbers(text: str) -> str:
     return " ".join(sorted(word for word in text.split() if any(c.isdigit() for c in word)))
 
 
-def _codes(values: Sequence[str]) -> Ints:
-    known: dict[str, int] = {}
+def codes(values: Sequence[Any]) -> Ints:
+    """A number for each distinct value, in the order of their coming."""
+    known: dict[Any, int] = {}
     return np.array([known.setdefault(value, len(known)) for value in values], np.int64)
 
 
@@ -103,7 +104,7 @@ def _shared(left: sparse.csr_matrix, right: sparse.csr_matrix, a: Ints, b: Ints)
 
 def given_relation(givens: Sequence[str], a: Ints, b: Ints) -> npt.NDArray[np.int8]:
     """`persons.given_agree` of each pair; many nodes share few names, so each two names are looked at once."""
-    code, names = _codes(givens), list(dict.fromkeys(givens))
+    code, names = codes(givens), list(dict.fromkeys(givens))
     both, at = np.unique(code[a] * len(names) + code[b], return_inverse=True)
     of_both = [given_agree(names[i], names[j]) for i, j in zip(*np.divmod(both, max(len(names), 1)), strict=True)]
     return np.array(of_both, np.int8)[at]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import md5
 from typing import Any
 
 import pyarrow as pa
@@ -42,8 +44,12 @@ PARSED = pa.schema([
     pa.field("author", _text), pa.field("written", _text), pa.field("series_name", _text),
     pa.field("translated", pa.bool_()),
     # Of which row it was made, to see later whether it still holds; whether its name is written "Surname, Given".
-    pa.field("source", _text), pa.field("fingerprint", pa.int64()), pa.field("vote", pa.int64()),
+    pa.field("source", _text), pa.field("fingerprint", _text), pa.field("vote", pa.int64()),
+    # Editions that are spelled alike are one node.
+    pa.field("spelled", _text),
 ])  # fmt: skip
+SPELLING = ("surname", "given", "main", "subtitle", "volume", "series_number", "kind")
+_ALONE = "\u0000"  # begins what an edition is spelled like that is a node by itself
 
 _NOBODY = Person("", "", WRITER, "", "")
 _YEAR = re.compile(r"(?<!\d)(1[4-9]\d\d|20\d\d)(?!\d)")
@@ -111,20 +117,57 @@ def _string(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def parse_table(rows: pa.Table, inverted: frozenset[str], aliases: Aliases) -> pa.Table:
-    """As `parse_batches`, of one table."""
-    return pa.Table.from_batches(parse_batches(iter(rows.to_batches()), inverted, aliases), PARSED)
+def fingerprint(row: Iterable[str | None]) -> str:
+    """A digest of a row: its `FIELDS` and its source; `nodes.with_fingerprint` is its twin."""
+    text = "\1".join("\0" if value is None else value for value in row)
+    return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def parse_batches(
-    batches: Iterator[pa.RecordBatch], inverted: frozenset[str], aliases: Aliases
-) -> Iterator[pa.RecordBatch]:
-    """`parse_record` for each row of Arrow batches; `inverted` holds the sources that write "Surname, Given"."""
+def told(row: Mapping[str, Any]) -> bool:
+    """Whether a parsed edition names an author and a title."""
+    return row["surname"] != "" and row["main"] != ""
+
+
+def spelling(row: Mapping[str, Any], apart: Collection[str]) -> str:
+    """What a parsed edition is spelled like; those spelled alike are one node.
+
+    An edition without an author or a title is a node by itself: it matches nobody by what it lacks. So is one that
+    a person set `apart`.
+    """
+    if not told(row) or row["edition_id"] in apart:
+        return f"{_ALONE}{row['edition_id']}"
+    return "\1".join(row[name] for name in SPELLING)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of a catalogue are to be read.
+
+    Attributes:
+        inverted: the sources that write "Surname, Given".
+        aliases: names that are another's.
+        apart: editions that a person set apart.
+    """
+
+    inverted: frozenset[str]
+    aliases: Aliases
+    apart: frozenset[str] = frozenset()
+
+
+def parse_batches(batches: Iterable[pa.RecordBatch], reading: Reading) -> Iterator[pa.RecordBatch]:
+    """`PARSED` of batches of `FIELDS`, `source` and `fingerprint`."""
     for batch in batches:
-        rows = [_with_origin(row, row["source"] in inverted, aliases) for row in batch.to_pylist()]
-        yield pa.RecordBatch.from_pylist(rows, schema=PARSED)
+        yield pa.RecordBatch.from_pylist([_parsed(row, reading) for row in batch.to_pylist()], schema=PARSED)
 
 
-def _with_origin(row: dict[str, Any], inverted: bool, aliases: Aliases) -> dict[str, Any]:
+def _parsed(row: dict[str, Any], reading: Reading) -> dict[str, Any]:
+    parsed = parse_record(row, row["source"] in reading.inverted, reading.aliases)
     origin = {"source": row["source"], "fingerprint": row["fingerprint"], "vote": names_are_inverted(row["author"])}
-    return parse_record(row, inverted, aliases) | origin
+    return parsed | origin | {"spelled": spelling(parsed, reading.apart)}
+
+
+def spell_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Parsed editions, of which something was changed, with what they are spelled like now."""
+    for batch in batches:
+        rows = [row | {"spelled": spelling(row, ())} for row in batch.to_pylist()]
+        yield pa.RecordBatch.from_pylist(rows, schema=PARSED)

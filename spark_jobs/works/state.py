@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -26,18 +25,9 @@ from pyspark.sql.types import StructType
 from bookworks import isbn
 from spark_jobs.files import make_text, place, read_text
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.pairs import NODE_TEXTS
 
-# What a node has of its author, and the digest of all of it.
-COUNTED = ("author_nodes", "author_records", "author_key", "stamp")
-_text, _texts = pa.string(), pa.list_(pa.string())
-NODES = pa.schema([
-    pa.field("node", _text), pa.field("spelled", _text), *(pa.field(name, _text) for name in NODE_TEXTS),
-    *(pa.field(name, _texts) for name in ("publishers", "years", "isbns")),
-    pa.field("records", pa.int64()), pa.field("author_nodes", pa.float64()), pa.field("author_records", pa.float64()),
-    pa.field("author_key", _text), pa.field("stamp", pa.int64()),
-])  # fmt: skip
 _LIBRARIES = ("ftfy", "lightgbm", "numpy", "pyspark", "rapidfuzz", "scipy")
+POINTER = "current.json"  # names the version that holds
 WORTH_SAVING = 0.03  # share of changed rows from which on a state is kept in place of the one before
 
 
@@ -46,14 +36,16 @@ class State:
     """Tables of one clustering.
 
     Attributes:
-        parsed: `records.PARSED` of each edition and what it is `spelled` like.
-        nodes: `NODES`, one row for each spelling.
+        parsed: `records.PARSED` of each edition.
+        nodes: `nodes.NODES`, one row for each spelling.
+        standing: `comparing.STANDING`: the blocks of each node.
         pairs: `comparing.COMPARED`: the pairs over the floor, once for each block that both stand in.
         linked: `linking.LINKED`: the cluster of each node that has a pair.
     """
 
     parsed: DataFrame
     nodes: DataFrame
+    standing: DataFrame
     pairs: DataFrame
     linked: DataFrame
 
@@ -96,10 +88,15 @@ def save(state: State, folder: str, config: MatchConfig) -> None:
         "version": version, "before": old.get("version"), "made_by": made_by(config), "rows": _rows(kept),
         "schemas": {name: schema.jsonValue() for name, schema in schemas.items()},
     }  # fmt: skip
-    make_text(spark, _pointer(folder), json.dumps(told))
-    if re.fullmatch("[0-9a-f]{32}", str(old.get("before"))):
+    make_text(spark, f"{folder}/{POINTER}", json.dumps(told))
+    if is_version(old.get("before")):
         store, path = place(spark, f"{folder}/{old['before']}")
         store.delete(path, True)
+
+
+def is_version(name: object) -> bool:
+    """Whether a folder of this name may be one of a state."""
+    return re.fullmatch("[0-9a-f]{32}", str(name)) is not None
 
 
 def _rows(tables: dict[str, DataFrame]) -> dict[str, int]:
@@ -123,11 +120,7 @@ def made_by(config: MatchConfig) -> str:
 def _told(spark: SparkSession, folder: str) -> dict[str, Any]:
     """What the pointer says; nothing where there is none, or a broken one."""
     try:
-        told = json.loads(read_text(spark, _pointer(folder)) or "{}")
+        told = json.loads(read_text(spark, f"{folder}/{POINTER}") or "{}")
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _pointer(folder: str) -> str:
-    return f"{folder}/current.json"

@@ -35,9 +35,8 @@ from spark_jobs.lake import spark_schema
 from spark_jobs.session import spark_session
 from spark_jobs.works import scorer
 from spark_jobs.works.clustering import assign
-from spark_jobs.works.comparing import all_fresh, block_rows, in_portions
+from spark_jobs.works.comparing import block_rows, in_portions
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.files import Columns, read_catalogue
 from spark_jobs.works.labels import Label, read_labels
 from spark_jobs.works.linking import link
@@ -112,7 +111,7 @@ def changed(parsed: DataFrame, truth: DataFrame, world: World) -> DataFrame:
     if world.nameless:
         lost = draw("author") < world.nameless
         parsed = parsed.withColumns({c: F.when(lost, "").otherwise(F.col(c)) for c in ("surname", "given", "others")})
-    return parsed
+    return spelled(parsed)
 
 
 def _shuffled(name: str) -> Any:
@@ -149,10 +148,9 @@ class Examples:
 
 def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Floats) -> Examples:
     """Features and labels of all pairs that would be compared."""
-    editions = spelled(parsed, Constraints([], []))
-    nodes = nodes_of(editions, config).localCheckpoint()
-    members = members_of(editions, nodes).localCheckpoint()
-    rows = block_rows(nodes, all_fresh(nodes), config)
+    nodes = nodes_of(parsed, config).localCheckpoint()
+    members = members_of(parsed, nodes).localCheckpoint()
+    rows = block_rows(nodes, config)
     names: list[str] = features(Nodes(_no_rows(), table), np.empty(0, np.int64), np.empty(0, np.int64))[0]
     schema = pa.schema([("a", pa.string()), ("b", pa.string()), *((name, pa.float32()) for name in names)])
 
@@ -193,11 +191,10 @@ def answers(
         ContractError: no answer is left.
     """
     spark = parsed.sparkSession
-    editions = spelled(parsed, Constraints([], []))
-    nodes = nodes_of(editions, config).localCheckpoint()
+    nodes = nodes_of(parsed, config).localCheckpoint()
     asked = spark.createDataFrame([(edition,) for edition in sorted({e for one in labels for e in one[:2]})],
                                   "edition_id string")  # fmt: skip
-    members = members_of(editions, nodes).join(F.broadcast(asked), "edition_id")
+    members = members_of(parsed, nodes).join(F.broadcast(asked), "edition_id")
     node_of = {row["edition_id"]: row["node"] for row in members.select("edition_id", "node").collect()}  # asked about
     said = {tuple(sorted((node_of[left], node_of[right]))): same for left, right, same in labels
             if left in node_of and right in node_of and node_of[left] != node_of[right]}  # fmt: skip
@@ -308,13 +305,13 @@ def main(
     said, config = read_labels(labels) if labels else [], MatchConfig()
     session = spark_session(get_settings(), "train_scorer")
     with TemporaryDirectory() as folder, TemporaryDirectory() as other_folder, session as spark:
-        catalogue = read_catalogue(spark, records, Columns.of_text(columns), Path(folder))
+        catalogue = read_catalogue(records, Columns.of_text(columns), Path(folder))
         known = spark.read.csv(str(truth), header=True).toDF("edition_id", "work")
         asked = None
         if label_records:
-            beside = read_catalogue(spark, label_records, Columns.of_text(label_columns), Path(other_folder))
-            asked = beside.editions, said
-        report = train(spark, catalogue.editions, known, config, asked)
+            beside = read_catalogue(label_records, Columns.of_text(label_columns), Path(other_folder))
+            asked = beside.frame(spark), said
+        report = train(spark, catalogue.frame(spark), known, config, asked)
     (scorer.FOLDER / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     typer.echo(json.dumps(report, indent=2))
 

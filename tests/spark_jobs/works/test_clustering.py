@@ -10,6 +10,7 @@ import random
 import time
 from collections import defaultdict
 
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 from typer.testing import CliRunner
@@ -19,8 +20,10 @@ from spark_jobs.works import cli
 from spark_jobs.works.clustering import cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
+from spark_jobs.works.delta import changes
 from spark_jobs.works.evaluation import evaluate, read_works
 from spark_jobs.works.files import Columns, read_catalogue
+from spark_jobs.works.kept import KeptFiles
 from spark_jobs.works.matching import match
 from spark_jobs.works.records import FIELDS
 from spark_jobs.works.state import load, save
@@ -199,6 +202,56 @@ def test_a_run_that_starts_from_an_earlier_one_finds_the_same_works(spark, editi
         assert load(spark, folder, small) is None
 
 
+def drawn(seed):
+    """A catalogue and what became of it: rows of few authors and titles, of which some went, changed and came."""
+    draw = random.Random(seed)
+    titles = [title for pair in SAME + DIFFERENT for title in pair] + ["", "Poems", "Complete Works"]
+    authors = ["Anna Author", "A. Author", "Author, Anna; Few, Bo", "Bo Few", "Jane Austen", "", None]
+    isbns = [None, None, None, "9780000000002", "9780141439518"]
+    row = lambda: (draw.choice(titles), draw.choice(authors), draw.choice(isbns))  # noqa: E731
+    rows = {f"e{n:03}": row() for n in range(160)}
+    then = {one: row() if draw.random() < 0.1 else rows[one] for one in rows if draw.random() > 0.1}
+    return rows, then | {f"{'ez'[n % 2]}{n:03}": row() for n in range(200, 216)}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_has_changed_is_worked_out_without_spark_as_a_whole_run_does(spark, tmp_path, seed):
+    config = MatchConfig(block_size=12, key_block_size=6, most_changed=1)
+    schema = "edition_id string, title string, author string, isbn string"
+    none = {name: F.lit(None).cast("string") for name in FIELDS if name not in schema}
+    frames = [spark.createDataFrame([(one, *row) for one, row in rows.items()], schema).withColumns(none)
+              for rows in drawn(seed)]  # fmt: skip
+    save(cluster(frames[0], config).state, f"file://{tmp_path}/kept", config)
+    files = tmp_path / "rows.parquet"
+    pq.write_table(frames[1].toArrow(), files)
+    decided = Constraints(together=[("e001", "e002", "gone")], apart=[(("e003",), ("e004", "e005"))])
+    whole = cluster(frames[1], config, decided)
+
+    def seen(kept, changed):
+        return sorted(zip(*kept.works(changed).to_pydict().values(), strict=True))
+
+    before = KeptFiles.of(tmp_path / "kept", files, config)
+    changed = changes(before, config, decided)
+    assert 0.1 < changed.share < 0.5
+    assert seen(before, changed) == sorted(map(tuple, whole.editions.collect()))
+    assert sorted(before.cut(changed, config)) == sorted(map(tuple, whole.cut.collect()))
+    assert before.cut(changed, config)
+
+    # What it keeps is what a whole run would have kept, for Spark too.
+    before.keep(changed)
+    again = KeptFiles.of(tmp_path / "kept", files, config)
+    nothing = changes(again, config, decided)
+    assert nothing.share == 0
+    assert seen(again, nothing) == seen(before, changed)
+    loaded = load(spark, f"file://{tmp_path}/kept", config)
+    for name in ("parsed", "nodes", "standing", "pairs"):
+        kept, fresh = getattr(loaded, name), getattr(whole.state, name)
+        assert sorted(map(str, kept.select(*fresh.columns).collect())) == sorted(map(str, fresh.collect())), name
+    assert KeptFiles.of(tmp_path / "kept", files, MatchConfig()) is None
+    (next((again.folder / "pairs").iterdir())).unlink()
+    assert KeptFiles.of(tmp_path / "kept", files, config) is None
+
+
 def test_a_missing_column_is_named(editions):
     with pytest.raises(ContractError, match="publisher"):
         cluster(editions(("A", "B")).drop("publisher"), CONFIG)
@@ -224,15 +277,15 @@ CSV = (
 def test_a_file_is_read_and_what_cannot_be_is_reported_with_its_line(spark, tmp_path):
     path = tmp_path / "books.csv.gz"
     path.write_bytes(gzip.compress(CSV.encode("latin-1")))
-    read = read_catalogue(spark, path, Columns.of_text("id=id,title=titel,author=autor"), tmp_path, ";", "latin-1")
-    assert [(row.row, row.edition_id, row.title) for row in read.editions.orderBy("row").collect()] == [
+    read = read_catalogue(path, Columns.of_text("id=id,title=titel,author=autor"), tmp_path, ";", "latin-1")
+    assert [(row.row, row.edition_id, row.title) for row in read.frame(spark).orderBy("row").collect()] == [
         (0, "1", "Dune"), (1, "2", 'A "quoted" one'), (2, "4", 'escaped "; too'), (3, "5", "Graßl"),
     ]  # fmt: skip
     assert [(line, reason) for line, reason, _ in read.rejected] == [
         (4, "2 fields where the header has 3"),
         (6, "no id"),
     ]
-    wrong = read_catalogue(spark, path, Columns.of_text("id=id,title=titel"), tmp_path, ";", "utf-8")
+    wrong = read_catalogue(path, Columns.of_text("id=id,title=titel"), tmp_path, ";", "utf-8")
     assert [(line, reason) for line, reason, _ in wrong.rejected if "utf-8" in reason] == [(7, "not utf-8")]
 
 
@@ -250,15 +303,15 @@ def test_a_users_mistake_is_said_in_words(spark, tmp_path, columns, separator, e
     path = tmp_path / "books.csv"
     path.write_bytes(CSV.encode("latin-1"))
     with pytest.raises(error, match=words):
-        read_catalogue(spark, path, Columns.of_text(columns), tmp_path, separator, encoding)
+        read_catalogue(path, Columns.of_text(columns), tmp_path, separator, encoding)
 
 
 def test_a_stray_quote_swallows_no_rows_and_line_breaks_in_texts_are_kept(spark, tmp_path):
     path = tmp_path / "books.csv"
     rows = ["1,A", '2,"open quote', *(f"{n},T{n}" for n in range(3, 60)), '60,"two', 'lines"', '61,5" disk', "62,last"]
     path.write_bytes(b'\xef\xbb\xbf"id","title"\n' + "\n".join(rows).encode())
-    read = read_catalogue(spark, path, Columns.of_text("id=id,title=title"), tmp_path)
-    titles = {row.edition_id: row.title for row in read.editions.collect()}
+    read = read_catalogue(path, Columns.of_text("id=id,title=title"), tmp_path)
+    titles = {row.edition_id: row.title for row in read.frame(spark).collect()}
     assert list(titles) == [str(n) for n in range(1, 63)]
     assert (titles["59"], titles["60"], titles["61"], titles["62"]) == ("T59", "two\nlines", '5" disk', "last")
     assert read.rejected == []
@@ -267,8 +320,8 @@ def test_a_stray_quote_swallows_no_rows_and_line_breaks_in_texts_are_kept(spark,
 def test_two_stray_quotes_close_together_swallow_no_row(spark, tmp_path):
     path = tmp_path / "books[1].csv"
     path.write_text('id,title,author\n1,"Foo,X\n2,"Bar,Y\n3,Baz,Z\n')
-    read = read_catalogue(spark, path, Columns.of_text("id=id,title=title,author=author"), tmp_path)
-    told = {row.edition_id for row in read.editions.collect()} | {row[2].partition(",")[0] for row in read.rejected}
+    read = read_catalogue(path, Columns.of_text("id=id,title=title,author=author"), tmp_path)
+    told = {row.edition_id for row in read.frame(spark).collect()} | {row[2].partition(",")[0] for row in read.rejected}
     assert told == {"1", "2", "3"}
 
 
@@ -278,7 +331,7 @@ def test_two_stray_quotes_close_together_swallow_no_row(spark, tmp_path):
 def test_a_file_that_is_not_what_it_says(spark, tmp_path, name, content, encoding):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TerminalError, match=r"a\.csv"):
-        read_catalogue(spark, tmp_path / name, Columns.of_text("id=id"), tmp_path, ",", encoding)
+        read_catalogue(tmp_path / name, Columns.of_text("id=id"), tmp_path, ",", encoding)
     if name.endswith("gz"):
         with pytest.raises(TerminalError, match="cannot be read"):
             read_works(tmp_path / name, ("work",))
@@ -287,7 +340,7 @@ def test_a_file_that_is_not_what_it_says(spark, tmp_path, name, content, encodin
 def test_a_broken_row_in_another_encoding_is_reported_and_its_fields_counted_whole(spark, tmp_path):
     path = tmp_path / "books.csv"
     path.write_bytes(b"id,t\n1,A\n2,Caf\xe9,x,y\n3," + b"n" * 900 + b",x,y,z\n")
-    read = read_catalogue(spark, path, Columns.of_text("id=id,title=t"), tmp_path)
+    read = read_catalogue(path, Columns.of_text("id=id,title=t"), tmp_path)
     assert [(line, reason) for line, reason, _ in read.rejected] == [
         (3, "4 fields where the header has 2"), (4, "5 fields where the header has 2"),
     ]  # fmt: skip
@@ -323,14 +376,14 @@ def test_a_match_that_would_overwrite_a_catalogue_is_refused_before_any_work(tmp
 
 def test_a_file_that_is_not_there(spark, tmp_path):
     with pytest.raises(TerminalError, match="cannot be opened"):
-        read_catalogue(spark, tmp_path / "none.csv", Columns.of_text("id=id"), tmp_path)
+        read_catalogue(tmp_path / "none.csv", Columns.of_text("id=id"), tmp_path)
 
 
 def test_one_line_for_each_row_in_its_order(spark, tmp_path):
     path, out = tmp_path / "in.csv", tmp_path / "out.csv"
     path.write_text("id,t,a\nb,,\na,DUNE,Frank Herbert\nb,Dune,Frank Herbert\nc,Emma,\n")  # of two b the fuller
-    read = read_catalogue(spark, path, Columns.of_text("id=id,title=t,author=a"), tmp_path)
-    works = cli.write(read, cluster(cli.once(read), CONFIG).editions, out)
+    read = read_catalogue(path, Columns.of_text("id=id,title=t,author=a"), tmp_path)
+    works = cli.write(read, cluster(cli.once(spark, read), CONFIG).editions, out)
     with out.open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["record_id"] for row in rows] == ["b", "a", "b", "c"]
@@ -367,9 +420,9 @@ def test_labelled_editions_are_found_again(spark, data_dir, tmp_path):
     truth = read_works(folder / "truth.csv.gz", ("work",))
     few = set(random.Random(1).sample(sorted(set(truth.values())), 600))
     columns = Columns.of_text("id=record_id,title=Title,author=Author,language=Language,series=Series")
-    read = read_catalogue(spark, folder / "records.csv.gz", columns, tmp_path)
+    read = read_catalogue(folder / "records.csv.gz", columns, tmp_path)
     kept = [one for one, work in truth.items() if work in few]
-    some = read.editions.join(spark.createDataFrame([(one,) for one in kept], "edition_id string"), "edition_id")
+    some = read.frame(spark).join(spark.createDataFrame([(one,) for one in kept], "edition_id string"), "edition_id")
     began = time.monotonic()
     found = {row.edition_id: row.cluster for row in cluster(some, CONFIG).editions.collect()}
     assert set(found) == set(kept)
