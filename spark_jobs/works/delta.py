@@ -23,7 +23,7 @@ from spark_jobs.works.linking import link_tables
 from spark_jobs.works.nodes import COUNTED, GATHERED, count_nodes, gather_nodes, reading, set_apart
 from spark_jobs.works.records import PARSED, parse_batches
 
-MOST_MOVED = 300_000  # rows
+MOST_MOVED = 100_000  # rows, whose neighbourhood one process can hold
 
 Block = tuple[str, str]
 

@@ -243,6 +243,27 @@ def measured(one: Examples, p: Floats, truth: DataFrame, config: MatchConfig) ->
     return agreement(placed["cluster"].to_pylist(), placed["work"].to_pylist())
 
 
+def calibration(same: npt.NDArray[np.bool_], p: Floats) -> dict[str, Any]:
+    """How probabilities agree with the labels, pair by pair.
+
+    Args:
+        same: whether the pairs are one work, shape (n,).
+        p: how likely a model found that, shape (n,).
+
+    Returns:
+        `tenths`: of the pairs with a probability of 0 to 0.1, and so on: how many, their mean probability, the share
+        that is one work. `error`: the mean distance of both, weighted by pairs (expected calibration error: Naeini,
+        Cooper and Hauskrecht, AAAI 2015).
+    """
+    tenth = np.minimum((p * 10).astype(np.int64), 9)
+    pairs = np.bincount(tenth, minlength=10)
+    predicted, seen = (np.bincount(tenth, values, minlength=10) / np.maximum(pairs, 1) for values in (p, same))
+    error = float((np.abs(predicted - seen) * pairs).sum() / max(len(p), 1))
+    tenths = [{"pairs": int(n), "predicted": round(float(mean), 4), "same": round(float(share), 4)}
+              for n, mean, share in zip(pairs, predicted, seen, strict=True)]  # fmt: skip
+    return {"error": error, "tenths": tenths}
+
+
 def train(
     spark: SparkSession,
     records: DataFrame,
@@ -281,6 +302,9 @@ def train(
     np.save(scorer.RARITY, table.astype(np.float16))
     fit(worlds + answered, None).save_model(str(scorer.MODEL))
     told = {"folds": FOLDS, "split": "by author of the work", "threshold": config.threshold, "worlds": report}
+    told["calibration"] = {
+        w.name: calibration(one.same, p) for w, one, p in zip(WORLDS, worlds, predicted, strict=False)
+    }
     if answered:
         told["labels"] = agreed(answered[0], predicted[-1], config)
     return told

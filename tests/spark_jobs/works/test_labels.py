@@ -14,7 +14,7 @@ from spark_jobs.works.labels import read_labels, write_labels
 from spark_jobs.works.nodes import parse
 from spark_jobs.works.records import FIELDS
 from spark_jobs.works.scorer import rarity
-from spark_jobs.works.train_scorer import ANSWER, FOLDS, Examples, answers, fit
+from spark_jobs.works.train_scorer import ANSWER, FOLDS, Examples, answers, calibration, fit
 
 CATALOGUE = {
     "e1": ("Dune", "Frank Herbert"), "e2": ("Dune, der Wüstenplanet", "Frank Herbert"), "e3": ("DUNE", "Frank Herbert"),
@@ -75,3 +75,12 @@ def test_an_answer_becomes_a_weighty_pair_of_the_training_and_moves_the_model(sp
     assert with_answers[order.index(True)] > without[order.index(True)]
     with pytest.raises(ContractError, match="No label is of use"):
         answers(parsed, [("e1", "gone", True)], MatchConfig(), rarity(), [big])
+
+
+def test_calibration_tells_how_far_what_is_promised_is_from_what_holds() -> None:
+    p = np.repeat([0.05, 0.95, 1.0], [100, 50, 50]).astype(np.float32)
+    same = np.concatenate([np.arange(100) < 25, np.ones(100, bool)])  # of the first, five times as many as promised
+    found = calibration(same, p)
+    assert found["error"] == pytest.approx(0.5 * 0.2 + 0.5 * 0.025)
+    assert [tenth["pairs"] for tenth in found["tenths"]] == [100, *[0] * 8, 100]
+    assert found["tenths"][0] == {"pairs": 100, "predicted": 0.05, "same": 0.25}
