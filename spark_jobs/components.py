@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from bookworks.errors import TerminalError
-from spark_jobs.works.frames import local
+from spark_jobs.frames import local
 
 MAX_ROUNDS = 40
 _NODES = pa.schema([("node", pa.string()), ("root", pa.string())])

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from spark_jobs.frames import local
 from spark_jobs.works.comparing import bonds, compare, named, over_bound, standing
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.delta import changes
-from spark_jobs.works.frames import local
 from spark_jobs.works.kept import KeptFrames, after
 from spark_jobs.works.linking import SAME_SPELLING, link, rounded, strongest
 from spark_jobs.works.nodes import gather, members_of, with_fingerprint

@@ -15,11 +15,11 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from rapidfuzz import fuzz
 
+from spark_jobs.frames import in_buckets, table_of
 from spark_jobs.lake import spark_schema
 from spark_jobs.works import blocks
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
-from spark_jobs.works.frames import in_buckets, table_of
 from spark_jobs.works.linkage import APART, TOGETHER, UNSEEN, VETO
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.persons import given_agree

@@ -85,10 +85,8 @@ def changes(kept: Kept, config: MatchConfig, decided: Constraints) -> Changes | 
     The works that come of it are those of a whole run: tests hold both side by side.
     """
     sources = kept.sources()
-    votes, size = (
-        Counter({name: vote for name, (vote, _) in sources.items()}),
-        sum(rows for _, rows in sources.values()),
-    )
+    votes = Counter({name: vote for name, (vote, _) in sources.items()})
+    size = sum(rows for _, rows in sources.values())
     found = kept.moved(set_apart(decided), min(int(config.most_changed * size), MOST_MOVED))
     if found is None:
         return None
@@ -122,13 +120,21 @@ def _moved_nodes(kept: Kept, came: pa.Table, gone: pa.Table, config: MatchConfig
     stayed, made = now.slice(0, staying.num_rows), now.slice(staying.num_rows)
     counted = [pc.not_equal(stayed[name], staying[name]) for name in COUNTED]
     otherwise = pc.or_(pc.or_(counted[0], counted[1]), counted[2])
-    old_rows, new_rows = was.to_pylist(), made.to_pylist()
-    by_spelling = {row["spelled"]: row for row in old_rows}
-    same = [by_spelling.get(row["spelled"]) == row for row in new_rows]
-    unmoved = {row["spelled"] for row, equal in zip(new_rows, same, strict=True) if equal}
-    old = was.filter(pa.array([row["spelled"] not in unmoved for row in old_rows], pa.bool_()))
-    new = made.filter(pa.array([not equal for equal in same], pa.bool_()))
-    return Moved(pa.concat_tables([old, staying.filter(otherwise)]), pa.concat_tables([new, stayed.filter(otherwise)]))
+    gone_so, come_so = _differing(was, made)
+    return Moved(
+        pa.concat_tables([was.filter(gone_so), staying.filter(otherwise)]),
+        pa.concat_tables([made.filter(come_so), stayed.filter(otherwise)]),
+    )
+
+
+def _differing(one: pa.Table, other: pa.Table) -> tuple[pa.Array, pa.Array]:
+    """Which rows of each have no equal in the other."""
+    digests = [[repr(row) for row in table.to_pylist()] for table in (one, other)]
+    first, second = (
+        pa.array([row not in there for row in here], pa.bool_())
+        for here, there in zip(digests, map(set, reversed(digests)), strict=True)
+    )
+    return first, second
 
 
 def _scored(kept: Kept, nodes: Moved, config: MatchConfig) -> tuple[set[Block], pa.Table]:

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from bookworks.contracts.lake import CLEAN_SCHEMAS
-from spark_jobs.works.frames import in_buckets
+from spark_jobs.frames import in_buckets
 from spark_jobs.works.persons import given_agree
 
 Row = dict[str, Any]

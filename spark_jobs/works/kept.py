@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from spark_jobs.frames import local
 from spark_jobs.works.comparing import COMPARED, SAID, STANDING, bound_of, stand
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.delta import Changes, still
-from spark_jobs.works.frames import local
 from spark_jobs.works.linking import LINKED, SAME_SPELLING, rounded
 from spark_jobs.works.nodes import NODES
 from spark_jobs.works.records import FIELDS, PARSED, fingerprint

@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_jobs.components import components, components_of
+from spark_jobs.frames import in_buckets, small, table_of
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.frames import in_buckets, small, table_of
 from spark_jobs.works.linkage import APART, TOGETHER, VETO, linkage
 from spark_jobs.works.pairs import codes
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from spark_jobs.frames import in_buckets, settle, tasks
 from spark_jobs.lake import require_columns, spark_schema
 from spark_jobs.works.aliases import Alias
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
-from spark_jobs.works.frames import in_buckets, settle, tasks
 from spark_jobs.works.pairs import NODE_TEXTS, codes
 from spark_jobs.works.persons import Aliases, names_are_inverted
 from spark_jobs.works.records import FIELDS, PARSED, SPELLING, Reading, parse_batches, spell_batches

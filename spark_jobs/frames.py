@@ -1,4 +1,4 @@
-"""What several steps of works do with DataFrames."""
+"""What several jobs do with DataFrames."""
 
 from __future__ import annotations
 
