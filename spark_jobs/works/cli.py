@@ -29,7 +29,7 @@ from spark_jobs.works import baselines_cli, decisions_cli, matching, measures_cl
 from spark_jobs.works.clustering import cluster
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
-from spark_jobs.works.delta import changes
+from spark_jobs.works.delta import Changes, changes
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
 from spark_jobs.works.files import Catalogue, Columns, read_catalogue, write_csv, write_frame
 from spark_jobs.works.kept import KeptFiles
@@ -74,12 +74,16 @@ def cluster_command(
         began = time.monotonic()
         with console.status(f"reading {input.name}"):
             catalogue = read_catalogue(input, parsed, Path(folder), separator, encoding)
-        read = time.monotonic() - began
-        done = _again(console, catalogue, kept, output, config) or _whole(console, catalogue, kept, output, config)
-    _report(console, catalogue, output, done.works, read + done.seconds)
+        spent = time.monotonic() - began
+        done = _again(console, catalogue, kept, output, config)
+        if not done:
+            spent = time.monotonic() - began
+            done = _whole(console, catalogue, kept, output, config)
+    seconds = spent + done.seconds
+    _report(console, catalogue, output, done.works, seconds)
     if as_json:
         counts = {"records": catalogue.rows, "works": done.works, "rejected": len(catalogue.rejected)}
-        typer.echo(json.dumps(counts | {"seconds": round(read + done.seconds, 3)}))
+        typer.echo(json.dumps(counts | {"seconds": round(seconds, 3)}))
     for rule, key, nodes in done.cut[:MOST_SHOWN]:
         told = f"not all compared: {nodes:,} spellings with the {rule} {key!r}"
         console.print(told, style="yellow", markup=False)
@@ -98,17 +102,33 @@ def _again(
 ) -> _Done | None:
     """Work out what has changed, without Spark; None where everything is to be worked out."""
     began = time.monotonic()
+    before = KeptFiles.of(kept, catalogue.file, config) if kept and not catalogue.doubled else None
+    if not before:
+        return None
     with console.status("looking for what has changed"):
-        before = KeptFiles.of(kept, catalogue.file, config) if kept and not catalogue.doubled else None
-        changed = changes(before, config, Constraints([], [])) if before else None
-        if not before or not changed:
+        try:
+            changed = changes(before, config, Constraints([], []))
+            clusters = before.works(changed) if changed else None
+        except (OSError, pa.ArrowException):  # a file of it is damaged
             return None
-        works = write_works(catalogue, before.works(changed), output)
+        if not changed:
+            return None
+        works = write_works(catalogue, clusters, output)
     done = _Done(works, time.monotonic() - began, before.cut(changed, config))
     if changed.share > WORTH_SAVING:
         with console.status("keeping what was found"):
-            before.keep(changed)
+            _keep(before, changed)
     return done
+
+
+def _keep(before: KeptFiles, changed: Changes) -> None:
+    try:
+        before.keep(changed)
+    except OSError as error:
+        raise SettingError(
+            "What was found cannot be kept", received=f"{before.folder.parent}: {error}", allowed="a folder with room",
+            todo="make room, or name another --keep; the works are written.",
+        ) from None  # fmt: skip
 
 
 def _whole(console: Console, catalogue: Catalogue, kept: Path | None, output: Path, config: MatchConfig) -> _Done:

@@ -140,22 +140,30 @@ class KeptFiles:
             return None
 
     def keep(self, changed: Changes) -> None:
-        """Write what holds after the changes into a new version and point to it; as `state.save`."""
+        """Write what holds after the changes into a new version and point to it; as `state.save`.
+
+        Raises:
+            OSError: it cannot be written; what was there holds.
+        """
         root, version = self.folder.parent, uuid4().hex
         old = json.loads((root / POINTER).read_text())
-        rows = {}
-        for name in TABLES:
-            table = self._after(name, changed)
-            (root / version / name).mkdir(parents=True)
-            pq.write_table(table, root / version / name / "part.parquet")
-            rows[name] = table.num_rows
-        told = old | {"version": version, "before": old["version"], "rows": rows}
         written = root / f"{POINTER}.{version}"
-        written.write_text(json.dumps(told))
+        try:
+            rows = {name: self._write(root / version / name, self._after(name, changed)) for name in TABLES}
+            written.write_text(json.dumps(old | {"version": version, "before": old["version"], "rows": rows}))
+        except OSError:
+            written.unlink(missing_ok=True)
+            rmtree(root / version, ignore_errors=True)
+            raise
         (root / f".{POINTER}.crc").unlink(missing_ok=True)  # Hadoop's checksum of the pointer that was
         written.replace(root / POINTER)
         if is_version(old.get("before")):
             rmtree(root / old["before"], ignore_errors=True)
+
+    def _write(self, folder: Path, table: pa.Table) -> int:
+        folder.mkdir(parents=True)
+        pq.write_table(table, folder / "part.parquet")
+        return int(table.num_rows)
 
     def _after(self, name: str, changed: Changes) -> pa.Table:
         """A table of the state with what has changed since."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import gzip
+import io
 import json
 import random
 import time
@@ -13,6 +14,7 @@ from collections import defaultdict
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
+from rich.console import Console
 from typer.testing import CliRunner
 
 from bookworks.errors import ContractError, SettingError, TerminalError
@@ -22,7 +24,7 @@ from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.delta import changes
 from spark_jobs.works.evaluation import evaluate, read_works
-from spark_jobs.works.files import Columns, read_catalogue
+from spark_jobs.works.files import Catalogue, Columns, read_catalogue
 from spark_jobs.works.kept import KeptFiles
 from spark_jobs.works.matching import match
 from spark_jobs.works.records import FIELDS
@@ -248,8 +250,41 @@ def test_what_has_changed_is_worked_out_without_spark_as_a_whole_run_does(spark,
         kept, fresh = getattr(loaded, name), getattr(whole.state, name)
         assert sorted(map(str, kept.select(*fresh.columns).collect())) == sorted(map(str, fresh.collect())), name
     assert KeptFiles.of(tmp_path / "kept", files, MatchConfig()) is None
-    (next((again.folder / "pairs").iterdir())).unlink()
-    assert KeptFiles.of(tmp_path / "kept", files, config) is None
+
+
+def test_a_damaged_file_of_a_run_or_a_full_disk_is_no_ones_loss(spark, tmp_path, monkeypatch):
+    config = MatchConfig(most_changed=1)
+    rows, then = drawn(3)
+    schema = "edition_id string, title string, author string, isbn string"
+    none = {name: F.lit(None).cast("string") for name in FIELDS if name not in schema}
+    frame = spark.createDataFrame([(one, *row) for one, row in rows.items()], schema).withColumns(none)
+    save(cluster(frame, config).state, f"file://{tmp_path}/kept", config)
+    changed = spark.createDataFrame([(one, *row) for one, row in then.items()], schema).withColumns(none)
+    pq.write_table(changed.toArrow(), tmp_path / "rows.parquet")
+    catalogue = Catalogue(tmp_path / "rows.parquet", len(then), False, [])
+    console = Console(file=io.StringIO())
+
+    def again():
+        return cli._again(console, catalogue, tmp_path / "kept", tmp_path / "out.csv", config)
+
+    def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    pointer = (tmp_path / "kept" / "current.json").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", no_room)
+        with pytest.raises(SettingError, match="cannot be kept"):
+            again()
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + len(then)
+    assert (tmp_path / "kept" / "current.json").read_text() == pointer
+    assert [path.name for path in (tmp_path / "kept").iterdir() if path.is_dir()] == [json.loads(pointer)["version"]]
+
+    whole = next((tmp_path / "kept" / json.loads(pointer)["version"] / "parsed").glob("*.parquet"))
+    content = whole.read_bytes()
+    whole.write_bytes(content[:4] + b"\xff" * (len(content) // 2) + content[4 + len(content) // 2 :])
+    assert again() is None
+    whole.unlink()
+    assert again() is None
 
 
 def test_a_missing_column_is_named(editions):
