@@ -22,10 +22,11 @@ from spark_jobs.works.pairs import codes
 LINKED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("node", "component", "root")), pa.field("sure", pa.float64()),
 ])  # fmt: skip
-# Of components: nodes (`a`, records as `p`, `persons`) and edges (`a`, `b`, `p`).
+# What linkage is made of, names as numbers, for a component may have millions of edges: nodes (number `a`, `p` their
+# records) and edges (numbers `a` and `b`, `p` their probability), each with the number of its component.
 _LINK_ROWS = pa.schema([
-    *(pa.field(name, pa.string()) for name in ("component", "a", "b")), pa.field("p", pa.float64()),
-    pa.field("persons", pa.string()),
+    *(pa.field(name, pa.int64()) for name in ("group", "a", "b")), pa.field("p", pa.float64()),
+    *(pa.field(name, pa.string()) for name in ("component", "node", "persons")),
 ])  # fmt: skip
 
 SAME_SPELLING = 0.99  # how sure two records of one spelling are one work: on labelled editions .997 of pairs
@@ -57,19 +58,18 @@ def link(nodes: DataFrame, pairs: DataFrame, config: MatchConfig) -> DataFrame:
     pairs = strongest(pairs).localCheckpoint()
     strong = components(pairs.where(F.col("p") >= config.threshold).select("a", "b"))
     in_component = small(strong.withColumnRenamed("root", "component"))
-    persons = F.concat_ws(" ", "surname", "others")
-    vertices = in_component.join(nodes.select("node", "records", persons.alias("persons")), "node").select(
-        "component",
-        F.col("node").alias("a"),
-        F.lit(None).cast("string").alias("b"),
-        F.col("records").cast("double").alias("p"),
-        "persons",
-    )
+    vertices = in_component.join(nodes, "node").select(
+        F.xxhash64("component").alias("group"), F.xxhash64("node").alias("a"), F.lit(None).cast("long").alias("b"),
+        F.col("records").cast("double").alias("p"), "component", "node",
+        F.concat_ws(" ", "surname", "others").alias("persons"),
+    )  # fmt: skip
     of_a, of_b = (in_component.toDF(side, f"component_{side}") for side in ("a", "b"))
     edges = pairs.join(of_a, "a").join(of_b, "b").where("component_a = component_b")
-    edges = edges.select(F.col("component_a").alias("component"), "a", "b", "p")
+    edges = edges.select(
+        F.xxhash64("component_a").alias("group"), *(F.xxhash64(side).alias(side) for side in ("a", "b")), "p"
+    )
     rows = vertices.unionByName(edges, allowMissingColumns=True)
-    joined = in_buckets(rows, ["component"], 4 * config.bucket_rows, lambda table: link_bucket(table, config), LINKED)
+    joined = in_buckets(rows, ["group"], 4 * config.bucket_rows, lambda table: link_bucket(table, config), LINKED)
     ends = pairs.where(F.col("p") >= config.floor).select(F.explode(F.array("a", "b")).alias("node"), "p")
     best = ends.groupBy("node").agg(F.max("p").alias("best"))
     return (
@@ -89,14 +89,15 @@ def link_tables(nodes: pa.Table, pairs: pa.Table, config: MatchConfig) -> pa.Tab
     strong = components_of(pairs.filter(pc.field("p") >= config.threshold))
     component = dict(zip(*_columns(strong, "node", "root"), strict=True))
     known = nodes.filter(pc.is_in(nodes["node"], pa.array(component, pa.string())))
-    rows: list[tuple[str, str, str | None, float, str | None]] = [
-        (component[node], node, None, float(records), f"{surname} {others}")
+    number = {name: k for k, name in enumerate(component)}  # roots are nodes too
+    rows: list[tuple[int, int, int | None, float, str | None, str | None, str | None]] = [
+        (number[component[node]], number[node], None, float(records), component[node], node, f"{surname} {others}")
         for node, records, surname, others in zip(*_columns(known, "node", "records", "surname", "others"), strict=True)
     ]
     best: dict[str, float] = {}
     for a, b, p in zip(*_columns(pairs, "a", "b", "p"), strict=True):
         if a in component and component[a] == component.get(b):
-            rows.append((component[a], a, b, p, None))
+            rows.append((number[component[a]], number[a], number[b], p, None, None, None))
         if p >= config.floor:
             best |= {node: max(p, best.get(node, p)) for node in (a, b)}
     joined = link_bucket(table_of(rows, _LINK_ROWS), config)
@@ -130,10 +131,10 @@ def link_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
 
     `sure` is null for nodes alone.
     """
-    table = table.sort_by([("component", "ascending"), ("a", "ascending"), ("b", "ascending")])
-    nodes, edges = table.filter(pc.is_null(table["b"])), table.filter(pc.is_valid(table["b"]))
-    ids = nodes["a"].combine_chunks()
-    a, b = (pc.index_in(edges[side], ids).to_numpy() for side in ("a", "b"))
+    nodes = table.filter(pc.is_null(table["b"])).sort_by([("component", "ascending"), ("node", "ascending")])
+    edges = table.filter(pc.is_valid(table["b"]))
+    ids = nodes["node"].combine_chunks()
+    a, b = (pc.index_in(edges[side], nodes["a"]).to_numpy() for side in ("a", "b"))
     persons = [text.split() for text in nodes["persons"].to_pylist()]
     roots, sure = linkage(
         nodes["p"].to_numpy(), a, b, edges["p"].to_numpy(), config.threshold, config.component_size, persons,
