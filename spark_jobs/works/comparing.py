@@ -23,7 +23,7 @@ from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.linkage import APART, TOGETHER, UNSEEN, VETO
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.persons import given_agree
-from spark_jobs.works.scorer import rarity, score
+from spark_jobs.works.scorer import letters, rarity, score
 
 COMPARED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("rule", "key", "a", "b")), pa.field("p", pa.float64()),
@@ -137,7 +137,7 @@ def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
     columns = {name: table[name].take(used).to_pylist() for name in ROW}
     columns["prefixes"] = [list(dict.fromkeys(isbn[:_PREFIX] for isbn in isbns))[:_MOST_PREFIXES]
                            for isbns in columns["isbns"]]  # fmt: skip
-    nodes, ids = Nodes(columns, rarity()), np.array(columns["node"], object)
+    nodes, ids = Nodes(columns, rarity(), letters()), np.array(columns["node"], object)
     of_block = {name: np.array(columns[name], object) for name in ("rule", "key")}
     found = []
     for a, b in (np.searchsorted(used, pair) for pair in portions):

@@ -13,6 +13,7 @@ from rapidfuzz import fuzz, process
 from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
 
+from spark_jobs.works.languages import language_shares
 from spark_jobs.works.persons import given_agree
 
 Floats = npt.NDArray[np.float32]
@@ -61,9 +62,10 @@ class Nodes:
     Args:
         columns: `NODE_TEXTS` and `NODE_NUMBERS`, lists of equal length.
         rarity: from `rarity_table`, shape (2^16,).
+        letters: from `languages.language_table`.
     """
 
-    def __init__(self, columns: dict[str, list[Any]], rarity: Floats) -> None:
+    def __init__(self, columns: dict[str, list[Any]], rarity: Floats, letters: Floats) -> None:
         self.text = {name: columns[name] for name in NODE_TEXTS}
         self.number = {name: np.asarray(columns[name], np.float32) for name in NODE_NUMBERS}
         self.text["full"] = [f"{a} {b}".strip() for a, b in zip(columns["main"], columns["subtitle"], strict=True)]
@@ -77,6 +79,7 @@ class Nodes:
         self.total = {name: np.asarray(matrix.sum(axis=1)).ravel() for name, matrix in self.weighted.items()}
         self.length = np.array([len(text) for text in self.text["main"]], np.float32)
         self.count = np.diff(self.words["full"].indptr)
+        self.shares = language_shares(self.text["full"], letters)
 
     def __len__(self) -> int:
         """How many."""
@@ -182,7 +185,7 @@ def _of_the_rest(nodes: Nodes, a: Ints, b: Ints) -> dict[str, Any]:
         both = nodes.has[name][a] & nodes.has[name][b]
         return np.where(same, np.where(both, 3, 2), np.where(both, 0, 1))
 
-    number = nodes.number
+    number, ours, theirs = nodes.number, nodes.shares[a], nodes.shares[b]
     density = np.log(np.maximum(number["author_records"], 1) / np.maximum(number["author_nodes"], 1))
     crowd = np.log(np.maximum(number["author_nodes"], 1))
     return {
@@ -196,6 +199,8 @@ def _of_the_rest(nodes: Nodes, a: Ints, b: Ints) -> dict[str, Any]:
         "others": set_ratio("others"),
         "guess": agreement("guess"),
         "languages": set_ratio("languages"),
+        "one_language": (ours * theirs).sum(axis=1),
+        "language_sure": np.minimum(ours.max(axis=1), theirs.max(axis=1)),
         "records_min": np.log1p(np.minimum(number["records"][a], number["records"][b])),
         "records_max": np.log1p(np.maximum(number["records"][a], number["records"][b])),
         "author_nodes": np.maximum(crowd[a], crowd[b]),

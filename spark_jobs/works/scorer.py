@@ -13,7 +13,7 @@ from bookworks.errors import TerminalError
 from spark_jobs.works.pairs import Floats, Nodes, features
 
 FOLDER = Path(__file__).parent / "scorer"
-MODEL, RARITY = FOLDER / "model.txt", FOLDER / "rarity.npy"
+MODEL, RARITY, LETTERS = FOLDER / "model.txt", FOLDER / "rarity.npy", FOLDER / "letters.npy"
 
 Ints = npt.NDArray[np.int64]
 
@@ -28,6 +28,13 @@ def booster() -> lightgbm.Booster:
 def rarity() -> Floats:
     """How much a shared word tells, shape (2^16,)."""
     table: Floats = np.load(RARITY).astype(np.float32)
+    return table
+
+
+@lru_cache(maxsize=1)
+def letters() -> Floats:
+    """What letters tell of languages, from `languages.language_table`."""
+    table: Floats = np.load(LETTERS).astype(np.float32)
     return table
 
 

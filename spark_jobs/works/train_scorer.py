@@ -2,12 +2,13 @@
 
 In: a catalogue whose works are known; what persons answered in the review, with the catalogue that they were asked
 about (`--labels L.csv --label-records E.csv`, both from `bookworks works labels`). Out: `scorer/model.txt`,
-`rarity.npy`, `report.json` beside this file.
+`rarity.npy`, `letters.npy`, `report.json` beside this file.
 
 One catalogue teaches its own habits only (many editions a work, a language column, whole names). So the scorer learns
 from several worlds made of it: as it is; with one or two editions a work, as most catalogues have; without the columns
-that many lack; with initials for given names; with authors missing. Every world weighs the same. Folds are made by
-author, so that all editions of a work, and all works that could be taken for it, are in one fold.
+that many lack; with initials for given names; with authors missing; with each work in one language. Every world weighs
+the same. Folds are made by author, so that all editions of a work, and all works that could be taken for it, are in one
+fold.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from spark_jobs.works.comparing import block_rows, in_portions
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.files import Columns, read_catalogue
 from spark_jobs.works.labels import Label, read_labels
+from spark_jobs.works.languages import language_table
 from spark_jobs.works.linking import link
 from spark_jobs.works.nodes import members_of, nodes_of, parse, spelled
 from spark_jobs.works.pairs import Floats, Nodes, features, rarity_table
@@ -61,7 +63,7 @@ LABEL_COLUMNS = "id=edition_id," + ",".join(f"{name}={name}" for name in FIELDS 
 _CONTEXT = ("language", "format_", "series", "publisher", "year")
 
 Ints = npt.NDArray[np.int64]
-
+Tables = tuple[Floats, Floats]  # `pairs.rarity_table`, `languages.language_table`
 
 PAIRS = pa.schema([("a", pa.string()), ("b", pa.string()), ("p", pa.float64())])
 
@@ -72,6 +74,7 @@ class World:
 
     Attributes:
         sparse: few editions a work.
+        one_language: no translations; each work is in the language of most of its editions.
         bare: nothing but title and author.
         initials: share of records with initials for given names, most of them without further persons.
         nameless: share of records without an author.
@@ -79,6 +82,7 @@ class World:
 
     name: str
     sparse: bool = False
+    one_language: bool = False
     bare: bool = False
     initials: float = 0.0
     nameless: float = 0.0
@@ -88,6 +92,7 @@ WORLDS = (
     World("full"), World("full, bare", bare=True), World("sparse", sparse=True),
     World("sparse, bare", sparse=True, bare=True), World("sparse, initials", sparse=True, bare=True, initials=0.5),
     World("sparse, nameless", sparse=True, nameless=0.4), World("full, nameless", nameless=0.4),
+    World("sparse, one language", sparse=True, one_language=True, bare=True),
 )  # fmt: skip
 
 
@@ -98,6 +103,8 @@ def draw(name: str) -> Any:
 
 def changed(parsed: DataFrame, truth: DataFrame, world: World) -> DataFrame:
     """The parsed records as they would be in another world."""
+    if world.one_language:
+        parsed = _in_one_language(parsed.join(truth, "edition_id")).select(*PARSED.names)
     if world.sparse:
         labelled = parsed.join(truth, "edition_id")
         kept = F.row_number().over(_shuffled(world.name)) <= _editions_of(world.name)
@@ -112,6 +119,14 @@ def changed(parsed: DataFrame, truth: DataFrame, world: World) -> DataFrame:
         lost = draw("author") < world.nameless
         parsed = parsed.withColumns({c: F.when(lost, "").otherwise(F.col(c)) for c in ("surname", "given", "others")})
     return spelled(parsed)
+
+
+def _in_one_language(labelled: DataFrame) -> DataFrame:
+    from pyspark.sql import Window
+
+    known = F.when(F.col("language") != "", F.col("language"))
+    most = F.mode(known, True).over(Window.partitionBy("work"))
+    return labelled.withColumn("_most", most).where("language = '' OR language = _most")
 
 
 def _shuffled(name: str) -> Any:
@@ -146,18 +161,18 @@ class Examples:
     nodes: DataFrame
 
 
-def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Floats) -> Examples:
+def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, tables: Tables) -> Examples:
     """Features and labels of all pairs that would be compared."""
     nodes = nodes_of(parsed, config).localCheckpoint()
     members = members_of(parsed, nodes).localCheckpoint()
     rows = block_rows(nodes, config)
-    names: list[str] = features(Nodes(_no_rows(), table), np.empty(0, np.int64), np.empty(0, np.int64))[0]
+    names: list[str] = features(Nodes(_no_rows(), *tables), np.empty(0, np.int64), np.empty(0, np.int64))[0]
     schema = pa.schema([("a", pa.string()), ("b", pa.string()), *((name, pa.float32()) for name in names)])
 
     def run_bucket(bucket: pa.Table) -> pa.Table:
         bucket = bucket.sort_by([("rule", "ascending"), ("key", "ascending"), ("node", "ascending")])
         columns = {name: bucket[name].to_pylist() for name in bucket.column_names}
-        ids, prepared, parts = np.array(columns["node"], object), Nodes(columns, table), []
+        ids, prepared, parts = np.array(columns["node"], object), Nodes(columns, *tables), []
         for a, b in in_portions(columns, config):
             values = features(prepared, a, b)[1]
             arrays = [pa.array(ids[a].tolist(), pa.string()), pa.array(ids[b].tolist(), pa.string())]
@@ -180,7 +195,7 @@ def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, table: Fl
 
 
 def answers(
-    parsed: DataFrame, labels: list[Label], config: MatchConfig, table: Floats, worlds: list[Examples]
+    parsed: DataFrame, labels: list[Label], config: MatchConfig, tables: Tables, worlds: list[Examples]
 ) -> Examples:
     """Features of the pairs that persons answered, in the catalogue that they were asked about.
 
@@ -206,7 +221,7 @@ def answers(
     columns = nodes.join(F.broadcast(known), "node").toArrow().to_pydict()
     at = {node: k for k, node in enumerate(columns["node"])}
     a, b = (np.array([at[pair[side]] for pair in said]) for side in (0, 1))
-    names, values = features(Nodes(columns, table), a, b)
+    names, values = features(Nodes(columns, *tables), a, b)
     fold = np.array([zlib.crc32(surname.encode()) % FOLDS for surname in columns["surname"]])
     typical = float(np.mean([1 / len(one.same) for one in worlds]))
     weight = np.full(len(said), min(ANSWER * typical, 1 / len(said)), np.float32)
@@ -281,16 +296,15 @@ def train(
         labels: another catalogue, and answers about it.
     """
     parsed = parse(records, config).localCheckpoint()
-    titles = parsed.select(F.concat_ws(" ", "main", "subtitle").alias("t"), "surname").distinct().toArrow()["t"]
-    table = rarity_table(titles.to_pylist())
+    tables = _tables(parsed)
     first = parsed.join(truth, "edition_id").groupBy("work").agg(F.min("surname").alias("surname"))
     folded = spark.createDataFrame(
         [(row["work"], zlib.crc32(row["surname"].encode()) % FOLDS) for row in first.toLocalIterator()],
         "work string, fold long",
     )
     truth = truth.join(folded, "work").localCheckpoint()
-    worlds = [examples(changed(parsed, truth, world), truth, config, table) for world in WORLDS]
-    answered = [answers(parse(labels[0], config), labels[1], config, table, worlds)] if labels else []
+    worlds = [examples(changed(parsed, truth, world), truth, config, tables) for world in WORLDS]
+    answered = [answers(parse(labels[0], config), labels[1], config, tables, worlds)] if labels else []
     predicted = [np.zeros(len(one.same), np.float32) for one in worlds + answered]
     for fold in range(FOLDS):
         model = fit(worlds + answered, fold)
@@ -299,7 +313,8 @@ def train(
             p[mine] = model.predict(one.values[mine])
     report = {w.name: measured(one, p, truth, config) for w, one, p in zip(WORLDS, worlds, predicted, strict=False)}
     scorer.FOLDER.mkdir(exist_ok=True)
-    np.save(scorer.RARITY, table.astype(np.float16))
+    for path, table in zip((scorer.RARITY, scorer.LETTERS), tables, strict=True):
+        np.save(path, table.astype(np.float16))
     fit(worlds + answered, None).save_model(str(scorer.MODEL))
     told = {"folds": FOLDS, "split": "by author of the work", "threshold": config.threshold, "worlds": report}
     told["calibration"] = {
@@ -308,6 +323,14 @@ def train(
     if answered:
         told["labels"] = agreed(answered[0], predicted[-1], config)
     return told
+
+
+def _tables(parsed: DataFrame) -> Tables:
+    """What words and letters tell, from the distinct titles."""
+    title = F.concat_ws(" ", "main", "subtitle").alias("title")
+    titles = parsed.select(title, "surname").distinct().toArrow()["title"].to_pylist()
+    written = parsed.select(F.trim(title).alias("title"), "language").distinct().orderBy("title", "language").toArrow()
+    return rarity_table(titles), language_table(*(written[name].to_pylist() for name in ("title", "language")))
 
 
 def agreed(one: Examples, p: Floats, config: MatchConfig) -> dict[str, float]:

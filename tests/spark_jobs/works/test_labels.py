@@ -13,7 +13,7 @@ from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.labels import read_labels, write_labels
 from spark_jobs.works.nodes import parse
 from spark_jobs.works.records import FIELDS
-from spark_jobs.works.scorer import rarity
+from spark_jobs.works.scorer import letters, rarity
 from spark_jobs.works.train_scorer import ANSWER, FOLDS, Examples, answers, calibration, fit
 
 CATALOGUE = {
@@ -54,27 +54,27 @@ def test_an_answer_becomes_a_weighty_pair_of_the_training_and_moves_the_model(sp
     rows = [tuple({"edition_id": e, "title": t, "author": a}.get(name) for name in FIELDS)
             for e, (t, a) in CATALOGUE.items()]  # fmt: skip
     parsed = parse(spark.createDataFrame(rows, ", ".join(f"{name} string" for name in FIELDS)), MatchConfig())
-    rng = np.random.default_rng(0)
+    rng, tables = np.random.default_rng(0), (rarity(), letters())
     said = [("e1", "e2", True), ("e1", "e3", True), ("e4", "e5", True), ("e5", "e4", False), ("e1", "gone", True)]
-    names = answers(parsed, said, MatchConfig(), rarity(), [world(np.empty((9, 0)), np.zeros(9, bool), [])]).names
+    names = answers(parsed, said, MatchConfig(), tables, [world(np.empty((9, 0)), np.zeros(9, bool), [])]).names
     values, same = rng.random((2_000, len(names))).astype(np.float32), rng.random(2_000) < 0.1
     big = world(values, same, names)
 
-    found = answers(parsed, said, MatchConfig(), rarity(), [big])
+    found = answers(parsed, said, MatchConfig(), tables, [big])
     pairs = {tuple(sorted(pair)): bool(one) for *pair, one in zip(found.a, found.b, found.same, strict=True)}
     # e1 and e3 are of one spelling; the later answer about e4 and e5 holds.
     assert pairs == {("e1", "e2"): True, ("e4", "e5"): False}
     assert found.weight.tolist() == pytest.approx([ANSWER / 2_000] * 2)
     assert found.values[:, names.index("main_equal")].tolist() == [0, 0]
     assert set(found.fold.ravel().tolist()) <= set(range(FOLDS))
-    many = answers(parsed, said, MatchConfig(), rarity(), [world(values[:5], same[:5], names)])
+    many = answers(parsed, said, MatchConfig(), tables, [world(values[:5], same[:5], names)])
     assert many.weight.sum() == pytest.approx(1)  # never more than a world
 
     without, with_answers = (fit(worlds, None).predict(found.values) for worlds in ([big], [big, found]))
     order = list(pairs.values())
     assert with_answers[order.index(True)] > without[order.index(True)]
     with pytest.raises(ContractError, match="No label is of use"):
-        answers(parsed, [("e1", "gone", True)], MatchConfig(), rarity(), [big])
+        answers(parsed, [("e1", "gone", True)], MatchConfig(), tables, [big])
 
 
 def test_calibration_tells_how_far_what_is_promised_is_from_what_holds() -> None:
