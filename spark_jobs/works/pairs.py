@@ -185,7 +185,7 @@ def _of_the_rest(nodes: Nodes, a: Ints, b: Ints) -> dict[str, Any]:
         both = nodes.has[name][a] & nodes.has[name][b]
         return np.where(same, np.where(both, 3, 2), np.where(both, 0, 1))
 
-    number, ours, theirs = nodes.number, nodes.shares[a], nodes.shares[b]
+    number = nodes.number
     density = np.log(np.maximum(number["author_records"], 1) / np.maximum(number["author_nodes"], 1))
     crowd = np.log(np.maximum(number["author_nodes"], 1))
     return {
@@ -199,10 +199,18 @@ def _of_the_rest(nodes: Nodes, a: Ints, b: Ints) -> dict[str, Any]:
         "others": set_ratio("others"),
         "guess": agreement("guess"),
         "languages": set_ratio("languages"),
-        "one_language": (ours * theirs).sum(axis=1),
-        "language_sure": np.minimum(ours.max(axis=1), theirs.max(axis=1)),
+        **language_features(nodes.shares, a, b),
         "records_min": np.log1p(np.minimum(number["records"][a], number["records"][b])),
         "records_max": np.log1p(np.maximum(number["records"][a], number["records"][b])),
         "author_nodes": np.maximum(crowd[a], crowd[b]),
         "author_density": np.maximum(density[a], density[b]),
+    }
+
+
+def language_features(shares: Floats, a: Ints, b: Ints) -> dict[str, Floats]:
+    """How likely two titles are in one language, and how sure that is; from `languages.language_shares`."""
+    ours, theirs = shares[a], shares[b]
+    return {
+        "one_language": (ours * theirs).sum(axis=1),
+        "language_sure": np.minimum(ours.max(axis=1), theirs.max(axis=1)),
     }

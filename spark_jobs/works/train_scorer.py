@@ -24,8 +24,9 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import typer
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bookworks.cli.entry import run
@@ -40,10 +41,10 @@ from spark_jobs.works.comparing import block_rows, in_portions
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.files import Columns, read_catalogue
 from spark_jobs.works.labels import Label, read_labels
-from spark_jobs.works.languages import language_table
+from spark_jobs.works.languages import language_shares, language_table
 from spark_jobs.works.linking import link
 from spark_jobs.works.nodes import members_of, nodes_of, parse, spelled
-from spark_jobs.works.pairs import Floats, Nodes, features, rarity_table
+from spark_jobs.works.pairs import Floats, Nodes, features, language_features, rarity_table
 from spark_jobs.works.records import FIELDS, PARSED
 
 FOLDS = 3
@@ -58,6 +59,7 @@ RISING = (
     "volume", "kind", "given", "subtitle_ratio", "main_shared_of_longer",
 )  # fmt: skip
 MOST_WEIGHT = 20.0  # of a pair of nodes with many records
+PORTION = 200_000  # pairs looked at at once
 ANSWER = 20.0  # pairs of the catalogue that one answer is worth; all answers together at most one world
 LABEL_COLUMNS = "id=edition_id," + ",".join(f"{name}={name}" for name in FIELDS if name != "edition_id")
 _CONTEXT = ("language", "format_", "series", "publisher", "year")
@@ -222,7 +224,7 @@ def answers(
     at = {node: k for k, node in enumerate(columns["node"])}
     a, b = (np.array([at[pair[side]] for pair in said]) for side in (0, 1))
     names, values = features(Nodes(columns, *tables), a, b)
-    fold = np.array([zlib.crc32(surname.encode()) % FOLDS for surname in columns["surname"]])
+    fold = np.array([_fold(surname) for surname in columns["surname"]])
     typical = float(np.mean([1 / len(one.same) for one in worlds]))
     weight = np.full(len(said), min(ANSWER * typical, 1 / len(said)), np.float32)
     ids, same = np.array(columns["node"], object), np.array(list(said.values()), bool)
@@ -296,10 +298,12 @@ def train(
         labels: another catalogue, and answers about it.
     """
     parsed = parse(records, config).localCheckpoint()
-    tables = _tables(parsed)
+    titles = parsed.select(_title().alias("title"), "surname").distinct().toArrow()["title"].to_pylist()
+    written = parsed.select(F.trim(_title()).alias("title"), "language", "surname").distinct().toArrow()
+    tables = rarity_table(titles), _letters(written, None)
     first = parsed.join(truth, "edition_id").groupBy("work").agg(F.min("surname").alias("surname"))
     folded = spark.createDataFrame(
-        [(row["work"], zlib.crc32(row["surname"].encode()) % FOLDS) for row in first.toLocalIterator()],
+        [(row["work"], _fold(row["surname"])) for row in first.toLocalIterator()],
         "work string, fold long",
     )
     truth = truth.join(folded, "work").localCheckpoint()
@@ -307,6 +311,7 @@ def train(
     answered = [answers(parse(labels[0], config), labels[1], config, tables, worlds)] if labels else []
     predicted = [np.zeros(len(one.same), np.float32) for one in worlds + answered]
     for fold in range(FOLDS):
+        _say_again(worlds + answered, _letters(written, fold))
         model = fit(worlds + answered, fold)
         for one, p in zip(worlds + answered, predicted, strict=True):
             mine = one.fold[0] == fold
@@ -315,6 +320,7 @@ def train(
     scorer.FOLDER.mkdir(exist_ok=True)
     for path, table in zip((scorer.RARITY, scorer.LETTERS), tables, strict=True):
         np.save(path, table.astype(np.float16))
+    _say_again(worlds + answered, tables[1])
     fit(worlds + answered, None).save_model(str(scorer.MODEL))
     told = {"folds": FOLDS, "split": "by author of the work", "threshold": config.threshold, "worlds": report}
     told["calibration"] = {
@@ -325,12 +331,30 @@ def train(
     return told
 
 
-def _tables(parsed: DataFrame) -> Tables:
-    """What words and letters tell, from the distinct titles."""
-    title = F.concat_ws(" ", "main", "subtitle").alias("title")
-    titles = parsed.select(title, "surname").distinct().toArrow()["title"].to_pylist()
-    written = parsed.select(F.trim(title).alias("title"), "language").distinct().orderBy("title", "language").toArrow()
-    return rarity_table(titles), language_table(*(written[name].to_pylist() for name in ("title", "language")))
+def _letters(written: pa.Table, left_out: int | None) -> Floats:
+    """What letters tell of languages, from the titles of all folds but one."""
+    columns = (written[name].to_pylist() for name in ("title", "language", "surname"))
+    kept = sorted({row[:2] for row in zip(*columns, strict=True) if _fold(row[2]) != left_out})
+    return language_table([title for title, _ in kept], [language for _, language in kept])
+
+
+def _say_again(worlds: list[Examples], letters: Floats) -> None:
+    """Put into the features what another table of letters says."""
+    for one in worlds:
+        told = one.nodes.select("node", F.trim(_title()).alias("title")).toArrow()
+        shares = language_shares(told["title"].to_pylist(), letters)
+        at = [pc.index_in(pa.array(side, pa.string()), told["node"]).to_numpy() for side in (one.a, one.b)]
+        for portion in np.array_split(np.arange(len(one.same)), max(1, len(one.same) // PORTION)):
+            for name, values in language_features(shares, *(side[portion] for side in at)).items():
+                one.values[portion, one.names.index(name)] = values
+
+
+def _title() -> Column:
+    return F.concat_ws(" ", "main", "subtitle")
+
+
+def _fold(surname: str) -> int:
+    return zlib.crc32(surname.encode()) % FOLDS
 
 
 def agreed(one: Examples, p: Floats, config: MatchConfig) -> dict[str, float]:
