@@ -93,7 +93,9 @@ def _with_ids(lake: Lake, clustered: Clustered) -> tuple[DataFrame, DataFrame]:
         of_cluster.select("edition_id", "cluster"), before, history, now().replace(microsecond=0), "clustering"
     )
     assigned = of_cluster.join(ids, "edition_id").select("edition_id", "work_id", "confidence")
-    whole = changes if history is None else history.unionByName(changes)
+    sure = assigned.groupBy(F.col("work_id").alias("new_work_id")).agg(F.avg("confidence").alias("sure"))
+    scored = changes.join(sure, "new_work_id", "left").withColumn("score", F.col("sure")).select(*changes.columns)
+    whole = scored if history is None else history.unionByName(scored)
     return assigned.localCheckpoint(), whole.localCheckpoint()
 
 

@@ -144,6 +144,7 @@ def _whole(console: Console, catalogue: Catalogue, kept: Path | None, output: Pa
         if kept and clustered.changed > WORTH_SAVING:
             with console.status("keeping what was found"):
                 save(clustered.state, kept.as_uri(), config)
+                KeptFiles.seal(kept)
     return _Done(works, seconds, cut)
 
 

@@ -24,6 +24,7 @@ from spark_jobs.works.linkage import APART, TOGETHER, UNSEEN, VETO
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.persons import given_agree
 from spark_jobs.works.scorer import letters, rarity, score
+from spark_jobs.works.words import number
 
 COMPARED = pa.schema([
     *(pa.field(name, pa.string()) for name in ("rule", "key", "a", "b")), pa.field("p", pa.float64()),
@@ -137,6 +138,9 @@ def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
     columns = {name: table[name].take(used).to_pylist() for name in ROW}
     columns["prefixes"] = [list(dict.fromkeys(isbn[:_PREFIX] for isbn in isbns))[:_MOST_PREFIXES]
                            for isbns in columns["isbns"]]  # fmt: skip
+    full = zip(columns["main"], columns["subtitle"], strict=True)
+    columns["main_numbers"] = [_numbers(main) for main in columns["main"]]
+    columns["full_numbers"] = [_numbers(f"{main} {subtitle}") for main, subtitle in full]
     nodes, ids = Nodes(columns, rarity(), letters()), np.array(columns["node"], object)
     of_block = {name: np.array(columns[name], object) for name in ("rule", "key")}
     found = []
@@ -179,7 +183,7 @@ def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config
     """
     p = p.astype(float)
     for k, (i, j) in enumerate(zip(a, b, strict=True)):
-        if _other_volume(columns, i, j) or _other_number(columns["main"][i], columns["main"][j]):
+        if _other_volume(columns, i, j) or _other_number(columns, i, j):
             # Kept where something may stand between them: the title without a number, or what the scorer takes for one.
             p[k] = VETO if p[k] >= config.floor or columns["main"][i] == columns["main"][j] else UNSEEN
         elif columns["rule"][i] == blocks.ISBN:
@@ -188,7 +192,7 @@ def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config
             p[k] = _without_author(columns, i, j, p[k])
         elif _by_strangers(columns, i, j):
             p[k] = min(p[k], _TITLE_ALONE)
-        elif _one_title(columns, i, j):
+        elif _one_title(columns, i, j) or _one_place(columns, i, j):
             p[k] = max(p[k], _TITLE_AND_AUTHOR)
     return p
 
@@ -208,6 +212,16 @@ def _one_title(columns: dict[str, list[Any]], i: int, j: int) -> bool:
     if any(columns[name][i] != columns[name][j] for name in ("main", "surname", "kind", "volume")):
         return False
     return not _differ(columns["subtitle"], i, j) and given_agree(columns["given"][i], columns["given"][j]) > 0
+
+
+def _one_place(columns: dict[str, list[Any]], i: int, j: int) -> bool:
+    """One place in one series of one author: "Der Stein der Weisen (Harry Potter, #1)"."""
+    place, series = columns["series_number"], columns["series"]
+    if not place[i] or place[i] != place[j] or not series[i] or series[i] != series[j]:
+        return False
+    if any(columns[name][i] != columns[name][j] for name in ("surname", "kind", "volume")):
+        return False
+    return given_agree(columns["given"][i], columns["given"][j]) > 0
 
 
 def _without_author(columns: dict[str, list[Any]], i: int, j: int, p: float) -> float:
@@ -245,11 +259,20 @@ def _differ(values: list[Any], i: int, j: int) -> bool:
     return bool(values[i] and values[j] and values[i] != values[j])
 
 
-def _other_number(one: str, other: str) -> bool:
-    """Titles that differ in their numbers alone: "1984" and "1985", "Algebra 1" and "Algebra 2"."""
-    if one == other or not _DIGITS.search(one) or not _DIGITS.search(other):
-        return False
-    return _DIGITS.sub("", one) == _DIGITS.sub("", other)
+def _other_number(columns: dict[str, list[Any]], i: int, j: int) -> bool:
+    """Titles that differ in their numbers alone: "1984" and "1985", "Faust I" and "Faust II", "Log Two", "Log Nine"."""
+    return any(columns[name][i][0] == columns[name][j][0] and columns[name][i][1] != columns[name][j][1]
+               for name in ("main_numbers", "full_numbers"))  # fmt: skip
+
+
+def _numbers(title: str) -> tuple[str, tuple[str, ...]]:
+    """A title with its numbers taken out, and these, in digits."""
+    bare, found = [], []
+    for word in title.split():
+        said = number(word)
+        found += [said] if said else _DIGITS.findall(word)
+        bare.append("#" if said else _DIGITS.sub("#", word))
+    return " ".join(bare), tuple(found)
 
 
 def _meet(values: list[Any], i: int, j: int) -> bool:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
+from hashlib import blake2b
 from pathlib import Path
 from shutil import rmtree
 from uuid import uuid4
@@ -28,6 +29,7 @@ from spark_jobs.works.records import FIELDS, PARSED, fingerprint
 from spark_jobs.works.state import POINTER, TABLES, State, is_version, made_by
 
 _SCHEMAS = {"parsed": PARSED, "nodes": NODES, "standing": STANDING, "pairs": COMPARED, "linked": LINKED}
+_SEAL = "_digest"
 _SHOWN = {"parsed": ["edition_id", "spelled", "main"], "nodes": ["spelled", "node", "records"],
           "linked": ["node", "root", "sure"], "standing": STANDING.names}  # fmt: skip
 _ROW = pa.schema([(name, pa.string()) for name in (*FIELDS, "source", "fingerprint")])
@@ -126,6 +128,12 @@ class KeptFiles:
     folder: Path
     catalogue: Path
 
+    @staticmethod
+    def seal(folder: Path) -> None:
+        """Note what the files hold that `state.save` wrote; damaged, or without such a note, they are not read."""
+        version = folder / json.loads((folder / POINTER).read_text())["version"]
+        (version / _SEAL).write_text(_digest(version))
+
     @classmethod
     def of(cls, folder: Path, catalogue: Path, config: MatchConfig) -> KeptFiles | None:
         """What a folder holds; None if it is nothing whole, or was made in another way (`state.load`)."""
@@ -134,8 +142,7 @@ class KeptFiles:
             if told["made_by"] != made_by(config):
                 return None
             kept = cls(folder / told["version"], catalogue)
-            rows = {name: ds.dataset(kept.folder / name, format="parquet").count_rows() for name in TABLES}
-            return kept if rows == told["rows"] else None
+            return kept if (kept.folder / _SEAL).read_text() == _digest(kept.folder) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -150,6 +157,7 @@ class KeptFiles:
         written = root / f"{POINTER}.{version}"
         try:
             rows = {name: self._write(root / version / name, self._after(name, changed)) for name in TABLES}
+            (root / version / _SEAL).write_text(_digest(root / version))
             written.write_text(json.dumps(old | {"version": version, "before": old["version"], "rows": rows}))
         except OSError:
             written.unlink(missing_ok=True)
@@ -242,6 +250,17 @@ class KeptFiles:
             ids.append(batch["edition_id"])
             prints.append(_fingerprints(batch.append_column("source", pa.repeat(pa.scalar(""), batch.num_rows))))
         return pa.chunked_array(ids, pa.string()), pa.chunked_array(prints, pa.string())
+
+
+def _digest(folder: Path) -> str:
+    """Of the files of a version."""
+    digest = blake2b()
+    for path in sorted(folder.glob("*/*.parquet")):
+        digest.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as stream:
+            while piece := stream.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def _fingerprints(rows: pa.Table | pa.RecordBatch) -> pa.Array:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from spark_jobs.works.aliases import TRANSLITERATION, Alias
+from spark_jobs.works.titles import names_volume
 from spark_jobs.works.words import fold, words
 
 LONGEST = 400  # letters of a statement that are looked at
@@ -80,6 +81,7 @@ _ROLE_FIRST = re.compile(
     r"\[?(?:by|par|von|por|door|text\w* (?:by|von|de)|[a-z.]+ by|sous la dir\S*|traduit|edite|illustre|trad\.|dir\.|"
     r"ed\.|hrsg\.|herausgegeben|ubersetzt|aus dem)\s"
 )  # fmt: skip
+_LAST_PIECE = re.compile(r"^(?P<rest>.*\S)(?:\s*;\s*|[.,]\s+)(?P<last>\w+\.?\s*\w+\.?)$")
 _BY_NAME = re.compile(r"(?<![\s,])[\s,]+(?:by|par|von)\s+(?P<name>[^,;:()\[/]{3,60}?)(?=\s*(?:[,;:(\[/]|\s-|$))", re.I)
 NOBODY = frozenset({
     "anonymous", "anonyme", "anonym", "anonimo", "anonimus", "unknown", "various", "various authors", "not applicable",
@@ -172,6 +174,9 @@ def without_statement(title: str, persons: Sequence[Person]) -> tuple[str, str]:
     by = _BY_NAME.search(head)
     if by and _names_known(by["name"], known):
         head, statement = head[: by.start()] + head[by.end() :], statement or by["name"]
+    last = _LAST_PIECE.match(statement)
+    if last and names_volume(last["last"]):  # "Mémoires / Saint-Simon ; tome 2"
+        return f"{head.strip()} ; {last['last']}", last["rest"]
     return head.strip(), statement
 
 

@@ -32,8 +32,8 @@ class Title:
 
 
 _MARK = (
-    r"\b(?:volumes?|vols?|v|books?|bks?|bk|bands?|bde?|tome|tom|tomo|t|teile?|tl|parts?|pt|partie|nummer|number|"
-    r"num|nr|no|n°|episode|season|series|livre|libro|llibre|boek|deel|dl|bok|del|czesc|том|часть|книга|cilt|kitap|"
+    r"\b(?:volumes?|vols?|v(?=[. ]*\d)|books?|bks?|bk|bands?|bde?|tome|tom|tomo|t|teile?|tl|parts?|pt|partie|nummer|"
+    r"number|num|nr|no|n°|episode|season|series|livre|libro|llibre|boek|deel|dl|bok|del|czesc|том|часть|книга|cilt|kitap|"
     r"buch|folge|heft|issue|phase|act|year|level|grade|stage)\b\.?"
 )
 _VALUE = r"(\d{1,4}(?:[.,]\d)?|[ivxl]{1,6}\b|" + "|".join(
@@ -42,7 +42,9 @@ _VALUE = r"(\d{1,4}(?:[.,]\d)?|[ivxl]{1,6}\b|" + "|".join(
 ) + r")(?!\w)"  # fmt: skip
 _VOLUME = re.compile(rf"{_MARK}(?:\s+{_MARK})?\s*[:.]?\s*{_VALUE}|\b(?:t|v|vol)0*(\d{{1,3}})\b")
 # "One Piece. 1, A l'aube d'une grande aventure", as libraries write it.
-_NUMBERED = re.compile(r"^(?P<series>.*\w)\s*[.:;]\s+(?:t\.? ?)?(?P<number>\d{1,3}),\s+(?P<title>\D.*)$")
+_NUMBERED = re.compile(
+    r"^(?P<series>.*\w)\s*[.:;]\s+(?:t\.? ?)?(?P<number>\d{1,3}|(?!i,)[ivxl]{1,6}),\s+(?P<title>\D.*)$"
+)
 _ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th|er|eme|e|\.)? (?:book|band|teil|buch|tome|volume|part|livre|libro)\b")
 _ALONE = re.compile(r"(\d{1,3})")
 _HASH_LIKE = re.compile(r"^(.*?)[\s,;:]+(\d{1,3})$")
@@ -138,6 +140,11 @@ def parse_title(text: str | None) -> Title:
     if found:
         series, series_number, volume = series or found, series_number or volume, ""
     return Title(main, " ".join(part for part in rest if part), series, volume, series_number, kind)
+
+
+def names_volume(text: str) -> bool:
+    """Whether a piece of a title only says which volume it is: "vol. 4", "Tome 2"."""
+    return _VOLUME.fullmatch(words(fold(text))) is not None
 
 
 def _numbered(bare: str, series: str, kind: str) -> Title | None:

@@ -63,6 +63,7 @@ def test_a_merge_by_a_person_keeps_one_id_is_told_and_undone_exactly(
     assert works()["e02"] == works()["e03"] in (first["e02"], first["e03"])
     (row,) = lake.read_clean("work_history").collect()
     assert (row.kind, {row.old_work_id, row.new_work_id}) == ("merge", {first["e02"], first["e03"]})
+    assert row.score == lake.read_clean("edition_works").where("edition_id = 'e02'").first().confidence
     whole = Lake.replace_clean
     monkeypatch.setattr(cluster_works, "cluster", lambda *_: apart)  # what it would find without the merge, again
 

@@ -41,6 +41,10 @@ SAME = [
     ("Café & Bar", "Cafe and Bar"),
     ("The Two Towers (The Lord of the Rings, #2)", "Two Towers, The"),
     ("Moby-Dick; or, The Whale", "Moby Dick"),
+    (
+        "Harry Potter and the Sorcerer's Stone (Harry Potter, #1)",
+        "Harry Potter und der Stein der Weisen (Harry Potter, #1)",
+    ),
 ]
 DIFFERENT = [
     ("Sandman, Vol. 1", "Sandman, Vol. 2"),
@@ -53,6 +57,12 @@ DIFFERENT = [
     ("One Piece. 1, À l'aube d'une grande aventure", "One Piece. 2, Luffy versus la bande à Baggy"),
     ("The Second Book of Swords", "The Third Book of Swords"),
     ("Comptabilité financière 1", "Comptabilité financière 3"),
+    ("Faust I", "Faust II"),
+    ("World War I", "World War II"),
+    ("Star Trek: Log Two", "Star Trek: Log Nine"),
+    ("PLUTO: Urasawa x Tezuka 001", "PLUTO: Urasawa x Tezuka 004"),
+    ("Mémoires de guerre. I, L'appel", "Mémoires de guerre. II, L'unité"),
+    ("Mémoires / Anna Author ; tome 1", "Mémoires / Anna Author. Tome 2"),
 ]
 
 
@@ -224,6 +234,7 @@ def test_what_has_changed_is_worked_out_without_spark_as_a_whole_run_does(spark,
     frames = [spark.createDataFrame([(one, *row) for one, row in rows.items()], schema).withColumns(none)
               for rows in drawn(seed)]  # fmt: skip
     save(cluster(frames[0], config).state, f"file://{tmp_path}/kept", config)
+    KeptFiles.seal(tmp_path / "kept")
     files = tmp_path / "rows.parquet"
     pq.write_table(frames[1].toArrow(), files)
     decided = Constraints(together=[("e001", "e002", "gone")], apart=[(("e003",), ("e004", "e005"))])
@@ -259,6 +270,7 @@ def test_a_damaged_file_of_a_run_or_a_full_disk_is_no_ones_loss(spark, tmp_path,
     none = {name: F.lit(None).cast("string") for name in FIELDS if name not in schema}
     frame = spark.createDataFrame([(one, *row) for one, row in rows.items()], schema).withColumns(none)
     save(cluster(frame, config).state, f"file://{tmp_path}/kept", config)
+    KeptFiles.seal(tmp_path / "kept")
     changed = spark.createDataFrame([(one, *row) for one, row in then.items()], schema).withColumns(none)
     pq.write_table(changed.toArrow(), tmp_path / "rows.parquet")
     catalogue = Catalogue(tmp_path / "rows.parquet", len(then), False, [])
@@ -279,12 +291,15 @@ def test_a_damaged_file_of_a_run_or_a_full_disk_is_no_ones_loss(spark, tmp_path,
     assert (tmp_path / "kept" / "current.json").read_text() == pointer
     assert [path.name for path in (tmp_path / "kept").iterdir() if path.is_dir()] == [json.loads(pointer)["version"]]
 
-    whole = next((tmp_path / "kept" / json.loads(pointer)["version"] / "parsed").glob("*.parquet"))
-    content = whole.read_bytes()
-    whole.write_bytes(content[:4] + b"\xff" * (len(content) // 2) + content[4 + len(content) // 2 :])
+    file = next((tmp_path / "kept" / json.loads(pointer)["version"] / "parsed").glob("*.parquet"))
+    content = file.read_bytes()
+    for damaged in (content[:99] + bytes([content[99] ^ 1]) + content[100:], content[:-99], b""):
+        file.write_bytes(damaged)
+        assert again() is None
+    file.unlink()
     assert again() is None
-    whole.unlink()
-    assert again() is None
+    file.write_bytes(content)
+    assert again() is not None
 
 
 def test_a_missing_column_is_named(editions):
