@@ -21,6 +21,7 @@ from spark_jobs.works import blocks
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.linkage import APART, TOGETHER, UNSEEN, VETO
+from spark_jobs.works.nodes import set_apart
 from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
 from spark_jobs.works.persons import given_agree
 from spark_jobs.works.scorer import letters, rarity, score
@@ -90,8 +91,7 @@ def bound_of(rule: str, config: MatchConfig) -> int:
 
 def named(decided: Constraints) -> frozenset[str]:
     """The editions of which persons decided something."""
-    together = (one for group in decided.together for one in group)
-    return frozenset((*together, *(one for sides in decided.apart for side in sides for one in side)))
+    return set_apart(decided).union(*decided.together)
 
 
 def bonds(decided: Constraints, node_of: Mapping[str, str]) -> pa.Table:

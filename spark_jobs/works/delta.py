@@ -114,7 +114,7 @@ def _moved_nodes(kept: Kept, came: pa.Table, gone: pa.Table, config: MatchConfig
     before = pa.concat_tables([known, nameless.filter(pc.field("surname") == "")])
     touched = pc.is_in(before["spelled"], pa.array(spellings, pa.string()))
     staying, was = before.filter(pc.invert(touched)), before.filter(touched)
-    editions = _without(kept.take("parsed", spellings, "spelled"), "edition_id", gone["edition_id"])
+    editions = without(kept.take("parsed", spellings, "spelled"), "edition_id", gone["edition_id"].to_pylist())
     made = gather_nodes(pa.concat_tables([editions, came]))
     now = count_nodes(pa.concat_tables([staying.select(GATHERED.names), made]), config)
     stayed, made = now.slice(0, staying.num_rows), now.slice(staying.num_rows)
@@ -237,5 +237,6 @@ def still(pairs: pa.Table, moved: set[str], anew: set[Block]) -> pa.Table:
     return held.filter(pa.array([block not in anew for block in _pairs_of(held, "rule", "key")], pa.bool_()))
 
 
-def _without(table: pa.Table, column: str, values: Any) -> pa.Table:
-    return table.filter(pc.invert(pc.is_in(table[column], pa.array(values.to_pylist(), pa.string()))))
+def without(table: pa.Table, column: str, values: Iterable[str]) -> pa.Table:
+    """The rows whose column is none of the values."""
+    return table.filter(pc.invert(pc.is_in(table[column], pa.array(values, pa.string()))))

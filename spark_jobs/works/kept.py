@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from spark_jobs.frames import local
 from spark_jobs.works.comparing import COMPARED, SAID, STANDING, bound_of, stand
 from spark_jobs.works.config import MatchConfig
-from spark_jobs.works.delta import Changes, still
+from spark_jobs.works.delta import Changes, still, without
 from spark_jobs.works.linking import LINKED, SAME_SPELLING, rounded
 from spark_jobs.works.nodes import NODES
 from spark_jobs.works.records import FIELDS, PARSED, fingerprint
@@ -112,8 +112,7 @@ def _replacements(changed: Changes) -> dict[str, tuple[Iterable[str], str, pa.Ta
 
 
 def _exchanged(table: pa.Table, ids: Iterable[str], column: str, new: pa.Table) -> pa.Table:
-    held = table.filter(pc.invert(pc.is_in(table[column], pa.array(ids, pa.string()))))
-    return pa.concat_tables([held, new])
+    return pa.concat_tables([without(table, column, ids), new])
 
 
 @dataclass(frozen=True)
