@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from bookworks.models.bundle_files import BundleContent
 from training.dataset import Dataset
 from training.files import ITEM_FILTER, POPULARITY, SNAPSHOT, TWO_TOWER, read_json
-from training.recommenders import ItemFilterRecommender, VectorRecommender
+from training.recommenders.item_item import ItemFilterRecommender
+from training.recommenders.vectors import VectorRecommender
 
 UNTUNED: dict[str, Any] = {
     "tiers": {tier: {"popularity": 1.0} for tier in ("warm", "session", "tastes", "cold")},

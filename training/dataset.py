@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,14 @@ class Dataset:
         readers: row r is reader r; `user_id`, `age_bin`, `country`. The first `n_trained` have training rows.
         interactions: `reader`, `work` (row numbers), `weight`, `part`, oldest first for each reader.
         n_trained: readers with at least one training row; the encoder's index of reader r is r + 1.
+        titles: embedding of each work's title, rows of length 1, float16 [n_works, dim]; None where there are none.
     """
 
     works: pa.Table
     readers: pa.Table
     interactions: pa.Table
     n_trained: int
+    titles: npt.NDArray[np.float16] | None = None
 
     @property
     def n_works(self) -> int:
@@ -44,7 +46,7 @@ class Dataset:
 
     def matrix(self, *parts: str) -> sparse.csr_matrix:
         """Likings of these parts, float32 [n_readers, n_works]."""
-        rows = self._rows(parts)
+        rows = self.rows(*parts)
         values = rows["weight"].to_numpy().astype(np.float32)
         where = (rows["reader"].to_numpy(), rows["work"].to_numpy())
         return sparse.csr_matrix((values, where), shape=(self.n_readers, self.n_works))
@@ -55,7 +57,7 @@ class Dataset:
 
     def histories(self, readers: npt.NDArray[np.int64], *parts: str) -> list[tuple[list[int], list[float]]]:
         """(work indices, weights) of each reader in these parts, oldest first."""
-        rows = self._rows(parts)
+        rows = self.rows(*parts)
         owner = rows["reader"].to_numpy()
         order = np.argsort(owner, kind="stable")
         works, weights = rows["work"].to_numpy()[order], rows["weight"].to_numpy()[order]
@@ -68,17 +70,23 @@ class Dataset:
         values: list[str | None] = self.readers[column].to_pylist()
         return values
 
-    def _rows(self, parts: tuple[str, ...]) -> pa.Table:
+    def replaced(self, interactions: pa.Table) -> Dataset:
+        """The same works and readers with other interactions."""
+        return replace(self, interactions=interactions)
+
+    def rows(self, *parts: str) -> pa.Table:
+        """Interactions of these parts."""
         wanted = np.isin(self.interactions["part"].to_numpy(zero_copy_only=False).astype(str), parts)
         return self.interactions.filter(pa.array(wanted))
 
 
-def load_dataset(folder: Path = SPLIT) -> Dataset:
-    """The dataset that stage `split` wrote."""
+def load_dataset(folder: Path = SPLIT, titles: Path | None = None) -> Dataset:
+    """The dataset that stage `split` wrote, with the embeddings in the file `titles`."""
     readers = pq.read_table(folder / "readers.parquet")
     return Dataset(
         works=pq.read_table(folder / "works.parquet"),
         readers=readers,
         interactions=pq.read_table(folder / "interactions.parquet"),
         n_trained=int(np.count_nonzero(readers["trained"].to_numpy(zero_copy_only=False))),
+        titles=None if titles is None else np.load(titles),
     )

@@ -24,15 +24,11 @@ from training.dataset import TEST, TRAIN, VALID, Dataset, load_dataset
 from training.files import ALS, BLEND, EVALUATION, GNN, ITEM_FILTER, METRICS, POPULARITY, TWO_TOWER, write_json
 from training.held_out import KS, HeldOut, make_held_out, measure, rank_with_bundle
 from training.params import Options, load_params
-from training.recommenders import (
-    AlsRecommender,
-    ItemFilterRecommender,
-    PopularityRecommender,
-    RandomRecommender,
-    Recommender,
-    VectorRecommender,
-    rank,
-)
+from training.recommenders.als import AlsRecommender
+from training.recommenders.base import Recommender
+from training.recommenders.floors import PopularityRecommender, RandomRecommender
+from training.recommenders.item_item import ItemFilterRecommender
+from training.recommenders.vectors import VectorRecommender
 
 
 class EvaluateParams(BlendGrid):
@@ -51,7 +47,7 @@ def draft_bundle(data: Dataset, folder: Path) -> Bundle:
     return Bundle.load(write_bundle(folder, content, Origin("draft", "draft", "draft", ""), {}))
 
 
-def rank_models(data: Dataset, tests: HeldOut, seed: int) -> dict[str, Ranked]:
+def rank_models(data: Dataset, tests: HeldOut, seed: int, threads: int) -> dict[str, Ranked]:
     """The first 20 works of every model but the blend, for every test reader."""
     models: dict[str, Recommender] = {
         "random": RandomRecommender(data.n_works, seed),
@@ -61,7 +57,7 @@ def rank_models(data: Dataset, tests: HeldOut, seed: int) -> dict[str, Ranked]:
         "two_tower": VectorRecommender.load(TWO_TOWER),
         "gnn": VectorRecommender.load(GNN),
     }
-    return {name: rank(model, tests.batch, max(KS)) for name, model in models.items()}
+    return {name: model.recommend(tests.batch, max(KS), threads).works for name, model in models.items()}
 
 
 def main() -> None:
@@ -75,7 +71,7 @@ def main() -> None:
     write_json(BLEND, {"tiers": blend.tiers, "history_share": blend.history_share})
 
     tests = make_held_out(data, (TRAIN, VALID), TEST, params.relevant_weight, params.max_readers)
-    ranked = rank_models(data, tests, options.seed)
+    ranked = rank_models(data, tests, options.seed, options.threads)
     ranked["blend"] = rank_with_bundle(bundle.with_blend(blend), tests.states, max(KS))
     train = data.train()
     readers_of_work = np.bincount(train.indices, minlength=data.n_works)

@@ -12,7 +12,7 @@ from bookworks.metrics.ranking import Ranked, find_hits, ndcg_at, novelty, pad, 
 from bookworks.models.bundle import Bundle
 from bookworks.models.reader import ReaderState
 from training.dataset import Dataset
-from training.recommenders import Batch
+from training.recommenders.base import Batch
 from training.split import hash_share
 
 KS = (10, 20)

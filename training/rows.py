@@ -9,7 +9,8 @@ from torch import Tensor
 from bookworks.metrics.ranking import find_hits, ndcg_at
 from training.dataset import VALID, Dataset
 from training.loop import Rows
-from training.recommenders import Batch, VectorRecommender, rank
+from training.recommenders.base import Batch
+from training.recommenders.vectors import VectorRecommender
 
 VALID_K = 20
 
@@ -58,5 +59,5 @@ class Validation:
         """Mean NDCG@20; 0 where no reader qualifies."""
         if not len(self):
             return 0.0
-        ranked = rank(model, self._batch, VALID_K)
+        ranked = model.recommend(self._batch, VALID_K).works
         return float(ndcg_at(find_hits(ranked, self._relevant, self._n_works), self._n_relevant, VALID_K).mean())

@@ -10,8 +10,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import optuna
 from pydantic import Field
 
@@ -21,7 +19,7 @@ from bookworks.settings import get_settings
 from training.dataset import Dataset, load_dataset
 from training.files import METRICS, SPLIT, TITLES, TUNED, write_json
 from training.params import Options, Params, check_params, load_params
-from training.train_two_tower import TwoTowerParams, fit
+from training.recommenders.two_tower import TwoTowerParams, TwoTowerRecommender
 
 
 class TuneParams(Params):
@@ -39,7 +37,6 @@ class TuneParams(Params):
 
 def search(
     data: Dataset,
-    titles: npt.NDArray[np.float16],
     params: TuneParams,
     base: TwoTowerParams,
     options: Options,
@@ -48,7 +45,7 @@ def search(
     """Bring the study up to `params.trials` finished trials; those found in it count."""
 
     def objective(trial: optuna.Trial) -> float:
-        return _try(trial, data, titles, params, base, options)
+        return _try(trial, data, params, base, options)
 
     left = params.trials - len(_finished(study))
     if left > 0:
@@ -59,7 +56,6 @@ def search(
 def _try(
     trial: optuna.Trial,
     data: Dataset,
-    titles: npt.NDArray[np.float16],
     params: TuneParams,
     base: TwoTowerParams,
     options: Options,
@@ -77,7 +73,7 @@ def _try(
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    history = fit(data, titles, tried, options, report).history
+    history = TwoTowerRecommender.fit(data, tried, options, report).history
     return max(line["valid_ndcg_at_20"] for line in history)
 
 
@@ -133,7 +129,7 @@ def main() -> None:
     try:
         storage = settings.postgres_dsn(settings.optuna_db, "postgresql+psycopg2")
         study = open_study(storage, name, params, base, options.seed)
-        search(load_dataset(), np.load(TITLES), params, base, options, study)
+        search(load_dataset(titles=TITLES), params, base, options, study)
     except OperationalError as error:
         raise TransientError(
             f"Optuna's Postgres does not answer at {settings.postgres_host}:{settings.postgres_port}",

@@ -11,8 +11,12 @@ from training.dataset import Dataset
 from training.loop import LoopParams, fit_model
 from training.losses import in_batch_softmax
 from training.params import Options
-from training.recommenders import VectorRecommender
+from training.recommenders.vectors import VectorRecommender
 from training.rows import Validation, log_frequency, training_rows
+
+
+def silent(epoch: int, value: float) -> None:
+    """Report nothing."""
 
 
 class VectorParams(LoopParams):
@@ -31,7 +35,7 @@ def fit_vectors(
     data: Dataset,
     params: VectorParams,
     options: Options,
-    report: Callable[[int, float], None] = lambda epoch, value: None,
+    report: Callable[[int, float], None],
 ) -> list[dict[str, float]]:
     """Train `model` in place on the training rows, stopping early on the validation rows; returns the history.
 

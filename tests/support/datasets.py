@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
@@ -51,7 +53,8 @@ def make_dataset(**options: object) -> Dataset:
     return split(*make_tables(**options), SplitParams())
 
 
-def make_titles(data: Dataset, dim: int = 6) -> np.ndarray:
-    """Random unit vectors in place of title embeddings, float16 [n_works, dim]."""
+def with_titles(data: Dataset, dim: int = 6) -> Dataset:
+    """The dataset with random unit vectors in place of title embeddings, float16 [n_works, dim]."""
     vectors = np.random.default_rng(1).normal(size=(data.n_works, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    titles = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    return replace(data, titles=titles)

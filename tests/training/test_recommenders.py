@@ -10,26 +10,45 @@ import pytest
 from scipy import sparse
 
 from bookworks.metrics.ranking import PAD
-from tests.support.datasets import make_dataset, make_titles
-from training import train_als, train_gnn, train_item_filter, train_popularity, train_two_tower
+from tests.support.datasets import make_dataset, with_titles
 from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.held_out import make_held_out
 from training.params import Options
-from training.recommenders import Batch, RandomRecommender, Recommender, rank
+from training.recommenders.als import AlsParams, AlsRecommender
+from training.recommenders.base import Batch, Recommender
+from training.recommenders.floors import PopularityParams, PopularityRecommender, RandomRecommender
+from training.recommenders.gnn import GnnParams, GnnRecommender
+from training.recommenders.item_item import (
+    CoOccurrenceParams,
+    CoOccurrenceRecommender,
+    EaseParams,
+    EaseRecommender,
+    ItemFilterParams,
+    ItemFilterRecommender,
+    ItemKnnParams,
+    ItemKnnRecommender,
+    TwoHopParams,
+    TwoHopRecommender,
+)
+from training.recommenders.reader_knn import ReaderKnnParams, ReaderKnnRecommender
+from training.recommenders.two_tower import TwoTowerParams, TwoTowerRecommender
 
 OPTIONS = Options(seed=3, threads=1)
 QUICK = {"dim": 8, "epochs": 6, "batch_size": 64, "learning_rate": 0.02, "max_seconds": 20}
 
 FITS: dict[str, Callable[[Dataset], Recommender]] = {
     "random": lambda data: RandomRecommender(data.n_works, 3),
-    "popularity": lambda data: train_popularity.fit(data, train_popularity.PopularityParams(min_readers=2)),
-    "item_filter": lambda data: train_item_filter.fit(data, train_item_filter.ItemFilterParams(top_k=10)),
-    "als": lambda data: train_als.fit(data, train_als.AlsParams(factors=4, iterations=3), OPTIONS),
-    "gnn": lambda data: train_gnn.fit(data, train_gnn.GnnParams(**QUICK), OPTIONS)[0],
-    "two_tower": lambda data: (
-        train_two_tower.fit(
-            data, make_titles(data), train_two_tower.TwoTowerParams(min_readers=2, **QUICK), OPTIONS
-        ).recommender
+    "popularity": lambda data: PopularityRecommender.fit(data, PopularityParams(min_readers=2), OPTIONS),
+    "item_knn": lambda data: ItemKnnRecommender.fit(data, ItemKnnParams(neighbours=10), OPTIONS),
+    "item_filter": lambda data: ItemFilterRecommender.fit(data, ItemFilterParams(top_k=10), OPTIONS),
+    "co_occurrence": lambda data: CoOccurrenceRecommender.fit(data, CoOccurrenceParams(), OPTIONS),
+    "two_hop": lambda data: TwoHopRecommender.fit(data, TwoHopParams(neighbours=8), OPTIONS),
+    "ease": lambda data: EaseRecommender.fit(data, EaseParams(regularization=20), OPTIONS),
+    "reader_knn": lambda data: ReaderKnnRecommender.fit(data, ReaderKnnParams(), OPTIONS),
+    "als": lambda data: AlsRecommender.fit(data, AlsParams(factors=4, iterations=3, alpha=10), OPTIONS),
+    "gnn": lambda data: GnnRecommender.fit(data, GnnParams(**QUICK), OPTIONS),
+    "two_tower": lambda data: TwoTowerRecommender.fit(
+        with_titles(data), TwoTowerParams(min_readers=2, **QUICK), OPTIONS
     ),
 }
 
@@ -52,7 +71,7 @@ def model(name: str, data: Dataset) -> Recommender:
 class TestEveryRecommender:
     def test_never_a_work_of_the_history(self, model: Recommender, data: Dataset) -> None:
         tests = make_held_out(data, (TRAIN, VALID), TEST, 0.0, 100)
-        ranked = rank(model, tests.batch, data.n_works)
+        ranked = model.recommend(tests.batch, data.n_works).works
         for row, state in zip(ranked, tests.states, strict=True):
             shown = row[row != PAD].tolist()
             assert sorted([*shown, *state.history]) == list(range(data.n_works))
@@ -60,13 +79,13 @@ class TestEveryRecommender:
     def test_unknown_readers_and_empty_histories_get_a_full_list(self, model: Recommender, data: Dataset) -> None:
         nothing = sparse.csr_matrix((3, data.n_works), dtype=np.float32)
         strangers = Batch(np.array([-1, -1, 0]), nothing, [None, "18-24", "65+"], [None, "atlantis", "usa"])
-        ranked = rank(model, strangers, 5)
+        ranked = model.recommend(strangers, 5).works
         assert (ranked != PAD).all()
         assert all(len(set(row)) == 5 for row in ranked.tolist())
 
     def test_an_unknown_reader_with_a_history(self, model: Recommender, data: Dataset) -> None:
         history = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 4])), shape=(1, data.n_works), dtype=np.float32)
-        ranked = rank(model, Batch(np.array([-1]), history, [None], [None]), 10)
+        ranked = model.recommend(Batch(np.array([-1]), history, [None], [None]), 10).works
         assert not {0, 4} & set(ranked[0].tolist())
 
     def test_the_same_seed_gives_the_same_model(self, name: str, model: Recommender, data: Dataset) -> None:
@@ -82,11 +101,11 @@ class TestEveryRecommender:
         tiny = make_dataset(n_works=1, n_readers=30, per_reader=1)
         model = FITS[name](tiny)
         new = Batch(np.array([0]), sparse.csr_matrix((1, 1), dtype=np.float32), [None], [None])
-        assert rank(model, new, 3).tolist() == [[0, PAD, PAD]]
+        assert model.recommend(new, 3).works.tolist() == [[0, PAD, PAD]]
 
     def test_it_finds_the_pattern_if_it_learns(self, name: str, model: Recommender, data: Dataset) -> None:
         if name in {"random", "popularity"}:
             pytest.skip("a floor does not learn the pattern")
         tests = make_held_out(data, (TRAIN, VALID), TEST, 0.0, 100)
-        floor = tests.ndcg(rank(RandomRecommender(data.n_works, 3), tests.batch, 10), 10).mean()
-        assert tests.ndcg(rank(model, tests.batch, 10), 10).mean() > 1.5 * floor
+        floor = tests.ndcg(RandomRecommender(data.n_works, 3).recommend(tests.batch, 10).works, 10).mean()
+        assert tests.ndcg(model.recommend(tests.batch, 10).works, 10).mean() > 1.5 * floor

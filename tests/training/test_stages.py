@@ -13,15 +13,15 @@ import torch
 from bookworks.models.bundle import Bundle
 from bookworks.models.reader import ReaderState
 from tests.support.bundles import SUBJECTS, make_tiny_bundle
-from tests.support.datasets import make_dataset, make_titles
+from tests.support.datasets import make_dataset, with_titles
 from training import embed_titles
 from training.blend import BlendGrid, choose_blend
 from training.embed_titles import EmbeddingCache, EmbedParams, embed
 from training.losses import in_batch_softmax
 from training.params import Options
 from training.popular_lists import popularity_lists
+from training.recommenders.two_tower import TwoTowerParams
 from training.snapshot import save
-from training.train_two_tower import TwoTowerParams
 from training.tune_two_tower import TuneParams, best_of, open_study, search
 
 OPTIONS = Options(threads=1)
@@ -52,14 +52,14 @@ def test_similar_titles_have_similar_embeddings(tmp_path: Path) -> None:
 
 
 def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
-    data = make_dataset()
-    titles, base = make_titles(data), TwoTowerParams(dim=8, batch_size=64, min_readers=2)
+    data = with_titles(make_dataset())
+    base = TwoTowerParams(dim=8, batch_size=64, min_readers=2)
     storage = f"sqlite:///{tmp_path / 'study.db'}"
 
     def run(trials: int) -> dict[str, Any]:
         params = TuneParams(trials=trials, epochs=1)
         study = open_study(storage, "s", params, base, 1)
-        search(data, titles, params, base, OPTIONS, study)
+        search(data, params, base, OPTIONS, study)
         found = best_of(study)
         study._storage._backend.engine.dispose()
         return found

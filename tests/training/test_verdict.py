@@ -14,7 +14,7 @@ from bookworks.models.bundle import Blend, Bundle
 from bookworks.models.reader import ReaderState
 from tests.support.bundles import COUNTRIES, SUBJECTS, TIERS, make_tiny_bundle
 from training.held_out import HeldOut
-from training.recommenders import Batch
+from training.recommenders.base import Batch
 from training.verdict import GateParams, Unreadable, champion_lines, judge
 
 N_WORKS = 60

@@ -1,0 +1,1 @@
+"""The models as they rank; one file a family."""

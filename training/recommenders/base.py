@@ -1,0 +1,149 @@
+"""What every recommender offers: config, fit, scores, recommend, save, load. No torch here."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bookworks.metrics.ranking import PAD, Ranked
+from training.dataset import Dataset
+from training.params import Options, Params
+
+Floats = npt.NDArray[np.float32]
+CHUNK = 512  # readers that are scored at a time
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Readers to rank for.
+
+    Attributes:
+        rows: trained row of each reader, -1 for one without, int64 [n].
+        histories: likings known at this time, float32 [n, n_works]; what is in it is never recommended.
+        age_bins: labels or None, [n].
+        countries: labels or None, [n].
+    """
+
+    rows: npt.NDArray[np.int64]
+    histories: sparse.csr_matrix
+    age_bins: Sequence[str | None]
+    countries: Sequence[str | None]
+
+    def __len__(self) -> int:
+        """Readers."""
+        return int(self.rows.size)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Readers `start` to `stop`."""
+        span = slice(start, stop)
+        return Batch(self.rows[span], self.histories[span], self.age_bins[span], self.countries[span])
+
+    def parts(self, size: int = CHUNK) -> Iterator[Batch]:
+        """All readers, `size` at a time."""
+        return (self.part(start, start + size) for start in range(0, len(self), size))
+
+
+class Lists(NamedTuple):
+    """Ranked lists.
+
+    Attributes:
+        works: work indices, best first, int64 [n_readers, n], padded with -1.
+        scores: the score of each, float32 [n_readers, n]; -inf where padded.
+    """
+
+    works: Ranked
+    scores: Floats
+
+
+class Recommender(ABC):
+    """A model that ranks the whole catalogue."""
+
+    Config: ClassVar[type[Params]]
+
+    @classmethod
+    def fit(cls, data: Dataset, config: Any, options: Options) -> Self:
+        """Learn from the rows of part `train`; those of part `valid`, if any, tell when to stop.
+
+        Args:
+            data: the split.
+            config: an instance of `Config`.
+            options: seed and threads; the same seed gives the same model.
+        """
+        raise NotImplementedError(f"{cls.__name__} is loaded, not fitted")
+
+    @abstractmethod
+    def scores(self, batch: Batch) -> Floats:
+        """Scores, float32 [len(batch), n_works]; a fresh array."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the model into `folder`."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Self:
+        """The model that `save` wrote."""
+
+    def recommend(self, batch: Batch, n: int, threads: int = 1) -> Lists:
+        """The best `n` works of each reader without the history."""
+        return best_of_parts(lambda part: self.best(part, n), batch, n, threads)
+
+    def best(self, part: Batch, n: int) -> Lists:
+        """`recommend` for a few readers at a time."""
+        return best_of(without_history(self.scores(part), part.histories), n)
+
+
+def best_of_parts(best: Any, batch: Batch, n: int, threads: int = 1) -> Lists:
+    """`best(part)` of all parts of a batch, put together; parts are worked on side by side."""
+    if not len(batch):
+        return Lists(np.full((0, n), PAD, dtype=np.int64), np.zeros((0, n), dtype=np.float32))
+    with ThreadPoolExecutor(threads) as pool:
+        found: list[Lists] = list(pool.map(best, batch.parts()))
+    return Lists(np.concatenate([f.works for f in found]), np.concatenate([f.scores for f in found]))
+
+
+def without_history(scores: Floats, histories: sparse.csr_matrix) -> Floats:
+    """`scores` with -inf where a reader's history is; changed in place."""
+    owner = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+    scores[owner, histories.indices] = -np.inf
+    return scores
+
+
+def best_of(scores: Floats, n: int) -> Lists:
+    """The `n` best finite scores of each row, best first, padded to `n`; ties go to the lower index."""
+    k = min(n, scores.shape[1])
+    rows = np.arange(scores.shape[0])[:, None]
+    found = (
+        np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        if k < scores.shape[1]
+        else np.tile(np.arange(k), (len(scores), 1))
+    )
+    found = np.sort(found, axis=1)
+    order = np.argsort(-scores[rows, found], axis=1, kind="stable")
+    works = np.full((scores.shape[0], n), PAD, dtype=np.int64)
+    values = np.full((scores.shape[0], n), -np.inf, dtype=np.float32)
+    works[:, :k] = found[rows, order]
+    values[:, :k] = scores[rows, works[:, :k]]
+    works[~np.isfinite(values)] = PAD
+    return Lists(works, values)
+
+
+def write_values(path: Path, value: object) -> None:
+    """Small constants of a model, as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """What `write_values` wrote."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
