@@ -176,7 +176,7 @@ class Loader:
         duplicates = Duplicates()
         try:
             with open_bytes(path) as file:
-                for row in itertools.islice(_rows(kind, path, numbered_lines(file)), limit):
+                for row in itertools.islice(rows_of(kind, path, numbered_lines(file)), limit):
                     self._row(kind, row, common, context, duplicates, report, f"{source.name}/{kind.name}")
                     if report.rows_in % PROGRESS_EVERY == 0:
                         self._progress(report)
@@ -218,7 +218,7 @@ def _look_up(kind: Lookup, row: RawRow, context: Context, report: FileReport) ->
     report.duplicates += not new
 
 
-def _rows(kind: SourceFile, path: Path, lines: Iterator[RawRow]) -> Iterator[RawRow]:
+def rows_of(kind: SourceFile, path: Path, lines: Iterator[RawRow]) -> Iterator[RawRow]:
     """Rows after the header, which is checked."""
     if kind.header is not None:
         first = next(lines, None)

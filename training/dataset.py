@@ -74,6 +74,12 @@ class Dataset:
         """The same works and readers with other interactions."""
         return replace(self, interactions=interactions)
 
+    def merged(self, part: str, into: str) -> Dataset:
+        """The same with the rows of one part counted as another."""
+        parts = self.interactions["part"].to_numpy(zero_copy_only=False).astype(str)
+        column = pa.array(np.where(parts == part, into, parts))
+        return self.replaced(self.interactions.set_column(self.interactions.column_names.index("part"), "part", column))
+
     def rows(self, *parts: str) -> pa.Table:
         """Interactions of these parts."""
         wanted = np.isin(self.interactions["part"].to_numpy(zero_copy_only=False).astype(str), parts)

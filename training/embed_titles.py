@@ -76,8 +76,10 @@ def _encode(texts: list[str], params: EmbedParams, threads: int) -> Vectors:
     os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
     import torch
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
     torch.set_num_threads(threads)
+    logging.disable_progress_bar()
     model = SentenceTransformer(str(weights_folder()), device="cpu", local_files_only=True)
     model.max_seq_length = params.max_seq_length
     vectors = model.encode(

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "ingest": ("ingestion.cli", "app", "Files and streams: load, reconcile, dead letters."),
     "dbt": ("bookworks.cli.dbt", "dbt", "Run dbt on the warehouse with the platform's settings."),
     "works": ("spark_jobs.works.cli", "app", "Which editions are one book: cluster, match, evaluate, decide."),
+    "evaluate": ("training.evaluate_cli", "evaluate", "Fit and rank every model on a split, beside the floors."),
     "models": ("training.models_cli", "app", "List, promote and roll back bundles."),
     "bench": ("analytics.bench", "app", "Measure speed on this machine; writes JSON."),
 }

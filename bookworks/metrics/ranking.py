@@ -64,3 +64,23 @@ def novelty(ranked: Ranked, readers_of_work: npt.NDArray[np.int64], n_readers: i
     total = np.where(shown, information[np.where(shown, ranked, 0)], 0.0).sum(axis=1)
     mean: Values = total / np.maximum(shown.sum(axis=1), 1)
     return mean
+
+
+def gini(ranked: Ranked, n_works: int) -> float:
+    """How unevenly works are shown: 0 where each is shown equally often, near 1 where one work is shown alone.
+
+    Source: the Gini index of the recommendation distribution, Fleder and Hosanagar, Management Science 55(5), 2009.
+    """
+    shown = np.sort(np.bincount(ranked[ranked != PAD], minlength=n_works)).astype(np.float64)
+    if not shown.sum():
+        return 0.0
+    place = np.arange(1, n_works + 1)
+    return float(((2 * place - n_works - 1) * shown).sum() / (n_works * shown.sum()))
+
+
+def distinct(ranked: Ranked, group: npt.NDArray[np.int64]) -> Values:
+    """How many different values of `group` ([n_works]) each list holds; [n_readers]."""
+    values = np.sort(np.where(ranked == PAD, -1, group[np.maximum(ranked, 0)]), axis=1)
+    new = (np.diff(values, axis=1, prepend=-1) != 0) & (values != -1)
+    counts: Values = new.sum(axis=1).astype(np.float64)
+    return counts

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bookworks.metrics.bootstrap import coverage_interval, mean_interval
-from bookworks.metrics.ranking import coverage, find_hits, ndcg_at, novelty, pad, recall_at
+from bookworks.metrics.ranking import coverage, distinct, find_hits, gini, ndcg_at, novelty, pad, recall_at
 
 N_WORKS = 30
 
@@ -83,3 +83,19 @@ def test_coverage_lies_within_its_interval() -> None:
     covered = coverage_interval(lists, 500)
     assert covered.low < covered.value < covered.high
     assert covered.value == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gini_and_distinct_are_those_of_the_definition(seed: int) -> None:
+    lists, _ = random_case(seed)
+    group = np.random.default_rng(seed).integers(0, 4, N_WORKS)
+    ranked = pad(lists, 12)
+    shown = [sum(work in works for works in lists) for work in range(N_WORKS)]
+    apart = sum(abs(a - b) for a in shown for b in shown)
+    assert gini(ranked, N_WORKS) == pytest.approx(apart / (2 * N_WORKS * sum(shown)))
+    assert distinct(ranked, group).tolist() == [len({group[work] for work in works}) for works in lists]
+
+
+def test_lists_that_show_every_work_equally_have_gini_zero() -> None:
+    assert gini(pad([[0, 1], [2, 3]], 2), 4) == 0
+    assert gini(pad([[], []], 2), 4) == 0

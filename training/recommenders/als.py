@@ -91,3 +91,15 @@ class AlsRecommender(Recommender):
     def load(cls, folder: Path) -> Self:
         """Read the works' factors and both constants."""
         return cls(np.load(folder / "works.npy"), **read_values(folder / "als.json"))
+
+
+class SmallAlsParams(AlsParams):
+    """Config of `als_small`."""
+
+    factors: int = Field(96, ge=1)
+
+
+class SmallAlsRecommender(AlsRecommender):
+    """The same with shorter vectors: broader tastes, another voice in a blend."""
+
+    Config = SmallAlsParams

@@ -68,6 +68,7 @@ class Recommender(ABC):
     """A model that ranks the whole catalogue."""
 
     Config: ClassVar[type[Params]]
+    composite: ClassVar[bool] = False  # made of others, which its `fit` takes from a `Fitter`
 
     @classmethod
     def fit(cls, data: Dataset, config: Any, options: Options) -> Self:

@@ -1,0 +1,135 @@
+"""`bookworks evaluate` on a small split: from files to table, JSON and lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bookworks.errors import ContractError, SettingError
+from tests.support.datasets import make_dataset
+from training.dataset import TEST, TRAIN, VALID, Dataset
+from training.evaluate_cli import evaluate
+from training.split_files import hold_out, make_split, read_pairs
+
+BOOKS = """isbn13,title,authors,publisher,original_publication_year
+{rows}
+"""
+
+
+def isbn(number: int) -> str:
+    digits = f"978{number:09d}"
+    check = -sum(int(d) * (3 if i % 2 else 1) for i, d in enumerate(digits)) % 10
+    return f"{digits}{check}"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A split in KGAT's format with its items and a catalogue: works i and i + 40 / 2 share an author."""
+    folder = tmp_path_factory.mktemp("split")
+    data = make_dataset(n_readers=150)
+    for part, name in (((TRAIN, VALID), "train.txt"), ((TEST,), "test.txt")):
+        matrix = data.matrix(*part)
+        lines = [" ".join(map(str, [r, *matrix.indices[a:b]])) for r, (a, b) in enumerate(_spans(matrix))]
+        (folder / name).write_text("\n".join(lines) + "\n")
+    items = "".join(f"{isbn(i)} {i}\n" for i in range(data.n_works))
+    (folder / "items.txt").write_text(f"org_id remap_id\n{items}")
+    rows = [
+        f"{isbn(i)},Book {i} of Things,Ann Writer{'abcdefgh'[i % 8]},House {i % 3},{1950 + i}"
+        for i in range(data.n_works)
+    ]
+    (folder / "books.csv").write_text(BOOKS.format(rows="\n".join(rows)))
+    return folder
+
+
+def _spans(matrix):
+    return zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True)
+
+
+def run(files: Path, out: Path, **options: object) -> dict[str, dict]:
+    defaults = {"items": None, "catalogue": None, "models": "default", "tune_trials": 0, "storage": None,
+                "recommendations": None, "set_": None, "seed": 1, "threads": 1}  # fmt: skip
+    evaluate(files / "train.txt", files / "test.txt", out=out, **(defaults | options))
+    return {row["model"]: row for row in json.loads(out.read_text())["rows"]}
+
+
+SMALL = ["als.factors=4", "als.alpha=10", "als_small.factors=2", "ease.regularization=20", "ranker.candidates=20",
+         "ranker.trees=20", "ranker.min_rows=5"]  # fmt: skip
+
+
+def test_from_files_to_numbers_and_lists(files: Path, tmp_path: Path) -> None:
+    rows = run(files, tmp_path / "out.json", recommendations=tmp_path / "lists.parquet", set_=SMALL)
+    assert list(rows) == ["random", "popularity", "item_knn", "item_filter", "ease", "als", "blend", "ranker"]
+    floor = rows["random"]["metrics"]["ndcg_at_20"]["value"]
+    for name in ("item_filter", "ease", "blend", "ranker"):
+        found = rows[name]["metrics"]["ndcg_at_20"]
+        assert found["low"] <= found["value"] <= found["high"]
+        assert found["value"] > 1.3 * floor
+    lists = pq.read_table(tmp_path / "lists.parquet").to_pandas()
+    train, test = (read_pairs(files / name) for name in ("train.txt", "test.txt"))
+    seen = set(zip(train.readers, train.works, strict=True))
+    for name, row in rows.items():
+        ours = lists[lists.model == name]
+        assert not seen & set(zip(ours.reader, ours.item, strict=True))
+        wanted: dict[str, set[str]] = {}
+        for reader, work in zip(test.readers, test.works, strict=True):
+            wanted.setdefault(reader, set()).add(work)
+        recalls = [len(works & set(ours.item[ours.reader == reader])) / len(works) for reader, works in wanted.items()]
+        assert row["metrics"]["recall_at_20"]["value"] == pytest.approx(np.mean(recalls))
+
+
+def test_a_catalogue_brings_authors_in(files: Path, tmp_path: Path) -> None:
+    rows = run(files, tmp_path / "out.json", items=files / "items.txt", catalogue=[files / "books.csv"],
+               models="same_author,blend", set_=SMALL[:4])  # fmt: skip
+    assert (
+        rows["same_author"]["metrics"]["ndcg_at_20"]["value"] > 1.3 * rows["random"]["metrics"]["ndcg_at_20"]["value"]
+    )
+    assert "same_author" in rows["blend"]["config"]["sources"]
+
+
+def test_the_numbers_of_works_tell_nothing(files: Path, tmp_path: Path) -> None:
+    """The same split with its works numbered the other way round gives the same metrics."""
+    turned = tmp_path / "turned"
+    turned.mkdir()
+    for name in ("train.txt", "test.txt"):
+        lines = [line.split() for line in (files / name).read_text().splitlines()]
+        text = "\n".join(" ".join([line[0], *(str(39 - int(work)) for work in line[1:])]) for line in lines)
+        (turned / name).write_text(text)
+    one, two = (run(folder, tmp_path / f"{folder.name}.json", models="item_filter") for folder in (files, turned))
+    for name in ("item_filter", "item_knn", "ease"):
+        a, b = (rows[name]["metrics"]["recall_at_20"]["value"] for rows in (one, two))
+        assert a == pytest.approx(b, abs=0.02)
+
+
+def test_a_search_goes_on_where_it_was(files: Path, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    first = run(files, tmp_path / "a.json", models="item_filter", tune_trials=3, storage=storage)
+    again = run(files, tmp_path / "b.json", models="item_filter", tune_trials=3, storage=storage)
+    assert first["item_filter"]["config"] == again["item_filter"]["config"]
+
+
+def test_held_out_rows_come_from_train_alone(files: Path) -> None:
+    data: Dataset = make_split(read_pairs(files / "train.txt"), read_pairs(files / "test.txt"))
+    inner = hold_out(data, 0.2, 3)
+    assert inner.rows(TEST).num_rows == 0
+    assert (inner.matrix(TRAIN, VALID) != data.matrix(TRAIN)).nnz == 0
+    assert np.diff(inner.matrix(TRAIN)[: data.n_trained].indptr).min() >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("1 2 three\n", "Line 1"), ("", "no interaction")],
+)
+def test_a_file_that_is_no_split_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text(text)
+    with pytest.raises(ContractError, match=said):
+        read_pairs(path)
+
+
+def test_an_unknown_model_is_named(files: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="no such model"):
+        run(files, tmp_path / "out.json", models="item_filter,magic")

@@ -1,0 +1,39 @@
+"""Peak memory of this process while something runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+
+EVERY_S = 0.05
+
+
+@dataclass
+class Peak:
+    """The most resident memory that was seen, MiB."""
+
+    mib: float = 0.0
+
+
+@contextmanager
+def peak_memory() -> Iterator[Peak]:
+    """Looks at the resident memory twenty times a second until the block ends."""
+    peak, process, done = Peak(), psutil.Process(), threading.Event()
+
+    def watch() -> None:
+        while True:
+            peak.mib = max(peak.mib, process.memory_info().rss / 2**20)
+            if done.wait(EVERY_S):
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
