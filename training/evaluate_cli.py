@@ -24,7 +24,7 @@ from bookworks.metrics.ranking import PAD
 from training.dataset import TEST, Dataset
 from training.embed_titles import EmbeddingCache, EmbedParams, embed
 from training.files import write_json
-from training.item_files import with_catalogue
+from training.item_files import read_items, with_catalogue
 from training.measuring import K, measures
 from training.memory import peak_memory
 from training.params import Options
@@ -112,7 +112,7 @@ def chosen(text: str) -> list[str]:
 
 def load(train: Path, test: Path, items: Path | None, catalogue: Sequence[Path], threads: int) -> Dataset:
     """The split with all that its works are known by."""
-    data = make_split(read_pairs(train), read_pairs(test))
+    data = make_split(read_pairs(train), read_pairs(test), read_items(items) if items else ())
     if items is None and not catalogue:
         return data
     return with_titles(with_catalogue(data, items, catalogue), threads)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -89,9 +90,16 @@ def _parquet(path: Path) -> Pairs:
     return Pairs(*ids, table["weight_max"].cast(pa.float64()).to_pylist())
 
 
-def make_split(train: Pairs, test: Pairs) -> Dataset:
-    """Both files as one dataset; a test pair that is in train, too, is left out, as it cannot be recommended."""
-    works = sorted({*train.works, *test.works}, key=lambda work: hashlib.blake2b(work.encode(), digest_size=8).digest())
+def make_split(train: Pairs, test: Pairs, catalogue: Iterable[str] = ()) -> Dataset:
+    """Both files as one dataset; a test pair that is in train, too, is left out, as it cannot be recommended.
+
+    Args:
+        train, test: the interactions.
+        catalogue: ids of works that can be recommended, also of those that nobody has read.
+    """
+    works = sorted(
+        {*train.works, *test.works, *catalogue}, key=lambda work: hashlib.blake2b(work.encode(), digest_size=8).digest()
+    )
     trained = dict.fromkeys(train.readers)
     readers = [*trained, *(reader for reader in dict.fromkeys(test.readers) if reader not in trained)]
     work_of = {work: i for i, work in enumerate(works)}
@@ -117,15 +125,27 @@ def hold_out(data: Dataset, share: float, seed: int) -> Dataset:
     """The same readers with a share of each one's training rows as part `valid`, and no test part.
 
     At least one row of each reader stays in train; a reader of one row keeps it. Rows without time are drawn at random.
+    Where works of the catalogue have no training row, as many others lose all of theirs to `valid`, so that what is
+    learned from the split meets new works as often as what comes after it.
     """
     rows = data.rows(TRAIN)
-    reader = rows["reader"].to_numpy()
-    drawn = np.random.default_rng(seed).random(rows.num_rows)
+    reader, work = rows["reader"].to_numpy(), rows["work"].to_numpy()
+    rng = np.random.default_rng(seed)
+    drawn = rng.random(rows.num_rows)
+    new = np.isin(work, _made_new(work, data.n_works, rng))
     order = np.lexsort((drawn, reader))
     counts = np.bincount(reader, minlength=data.n_readers)
     place = np.empty(rows.num_rows, dtype=np.int64)
     place[order] = np.arange(rows.num_rows) - np.repeat(np.cumsum(counts) - counts, counts)
     held = np.where(counts > 1, np.maximum(np.round(counts * share), 1), 0)
-    part = np.where(place < held[reader], VALID, TRAIN)
+    last = place == counts[reader] - 1  # stays, whatever it is
+    part = np.where((place < held[reader]) | (new & ~last), VALID, TRAIN)
     inner = rows.set_column(rows.column_names.index("part"), "part", pa.array(part))
     return data.replaced(inner)
+
+
+def _made_new(work: npt.NDArray[np.int64], n_works: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Works to take out of the training rows: the share of the catalogue that has none, a fifth at most."""
+    known = np.unique(work)
+    share = min(1 - known.size / n_works, 0.2)
+    return rng.choice(known, int(known.size * share), replace=False)

@@ -39,7 +39,7 @@ class SameFieldRecommender(ItemItemRecommender):
         """The matrix of works that share the field."""
         groups = membership(data, cls.field, config.max_group)
         size = np.asarray(groups.sum(axis=0)).ravel()
-        popularity = np.maximum(readers_of(data), 1.0)
+        popularity = expected_readers(data)
         left = sparse.diags_array(popularity**config.history_power) @ groups
         left = left @ sparse.diags_array(np.maximum(size, 1.0) ** -config.group_power)
         return cls(_without_diagonal(left @ groups.T @ sparse.diags_array(popularity**config.work_power)))
@@ -136,6 +136,23 @@ def column(data: Dataset, field: str) -> list[object]:
     """A column of the works, or nulls where the catalogue has none."""
     values: list[object] = data.works[field].to_pylist() if field in data.works.column_names else [None] * data.n_works
     return values
+
+
+def expected_readers(data: Dataset) -> npt.NDArray[np.float64]:
+    """Training readers of each work, at least 1; of a new work what its author leads to expect; [n_works].
+
+    The mean is of logarithms, and drawn to the mean of all works by as much as two works weigh.
+    """
+    readers = readers_of(data)
+    known = readers > 0
+    log = np.log(readers, out=np.zeros_like(readers), where=known)
+    everywhere = float(log[known].mean()) if known.any() else 0.0
+    authors = membership(data, "author_id", data.n_works)
+    total, count = authors.T @ log, authors.T @ known.astype(np.float64)
+    of_author = authors @ ((total + 2 * everywhere) / (count + 2))
+    nobody = np.diff(authors.indptr) == 0
+    guess = np.exp(np.where(nobody, everywhere, of_author))
+    return np.where(known, readers, np.maximum(guess, 1.0))
 
 
 def readers_of(data: Dataset) -> npt.NDArray[np.float64]:

@@ -173,7 +173,7 @@ class Ranker(Recommender):
         self.booster.save_model(folder / "trees.txt")
         groups = {f"group_{name}": values for name, values in self.facts.group.items()}
         np.savez(folder / "facts.npz", readers=self.facts.readers, year=self.facts.year, place=self.facts.place,
-                 author_mean=self.facts.author_mean, **groups)  # fmt: skip
+                 expected=self.facts.expected, **groups)  # fmt: skip
         told = {"candidates": self.candidates, "report": self.report}
         (folder / "ranker.json").write_text(json.dumps(told), encoding="utf-8")
 
@@ -183,7 +183,7 @@ class Ranker(Recommender):
         told = json.loads((folder / "ranker.json").read_text(encoding="utf-8"))
         with np.load(folder / "facts.npz") as stored:
             group = {name.removeprefix("group_"): stored[name] for name in stored.files if name.startswith("group_")}
-            facts = WorkFacts(stored["readers"], stored["year"], stored["place"], group, stored["author_mean"])
+            facts = WorkFacts(stored["readers"], stored["year"], stored["place"], group, stored["expected"])
         return cls(Blend.load(folder / "blend"), facts, lgb.Booster(model_file=folder / "trees.txt"), **told)
 
 

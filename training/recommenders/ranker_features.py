@@ -13,7 +13,7 @@ from scipy import sparse
 from training.dataset import Dataset
 from training.recommenders.als import AlsRecommender
 from training.recommenders.base import Batch, Floats, Lists, Recommender
-from training.recommenders.content import column, readers_of
+from training.recommenders.content import column, expected_readers, readers_of
 from training.recommenders.item_item import ItemItemRecommender
 
 GROUPS = ("author_id", "series_id", "publisher", "language")
@@ -30,22 +30,22 @@ class WorkFacts:
         year: NaN where unknown, float32 [n_works].
         place: number in the series, NaN where none, float32 [n_works].
         group: of each field of `GROUPS` the value's number, int64 [n_works]; the last number stands for none.
-        author_mean: log readers of the author's works, drawn to the mean of all by two works, float32 [n_works].
+        expected: log of the readers that the work has, or may get where it is new, float32 [n_works].
     """
 
     readers: Floats
     year: Floats
     place: Floats
     group: Mapping[str, Ints]
-    author_mean: Floats
+    expected: Floats
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
         """The facts of a dataset, counted from its training rows."""
         readers = readers_of(data).astype(np.float32)
         group = {name: _codes(column(data, name)) for name in GROUPS}
-        return cls(readers, _numbers(column(data, "year")), _numbers(column(data, "series_number")), group,
-                   _author_mean(np.log1p(readers), group["author_id"]))  # fmt: skip
+        numbers = (_numbers(column(data, name)) for name in ("year", "series_number"))
+        return cls(readers, *numbers, group, np.log(expected_readers(data)).astype(np.float32))
 
     @property
     def fields(self) -> list[str]:
@@ -65,20 +65,12 @@ def _numbers(values: list[Any]) -> Floats:
     return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float32)
 
 
-def _author_mean(log_readers: Floats, author: Ints) -> Floats:
-    total, count = np.bincount(author, log_readers), np.bincount(author)
-    mean = float(log_readers.mean()) if log_readers.size else 0.0
-    drawn = (total + 2.0 * mean) / (count + 2.0)
-    drawn[-1] = mean
-    return drawn[author].astype(np.float32)
-
-
 def names_of(members: Mapping[str, Recommender], facts: WorkFacts) -> list[str]:
     """Names of the features, in the order of `features`."""
     names = [f"{member}_{what}" for member in members for what in ("score", "share", "rank")]
     names += ["blend_score", "blend_share", "blend_rank", "agreeing"]
     names += [f"near_{name}" for name in _near(members)]
-    names += ["readers", "author_mean", "history_length", "history_readers", "readers_against_history"]
+    names += ["readers", "expected_readers", "history_length", "history_readers", "readers_against_history"]
     names += [f"{field}_{what}" for field in facts.fields for what in ("read", "share", "works")]
     return names + (["years_apart"] if _dated(facts) else []) + (["places_on"] if "series_id" in facts.fields else [])
 
@@ -151,7 +143,7 @@ def _of_readers(facts: WorkFacts, part: Batch, works: Ints) -> list[Floats]:
     length = np.diff(part.histories.indptr).astype(np.float32)
     mean = (_ones(part.histories) @ log_readers) / np.maximum(length, 1.0)
     spread = np.ones(works.shape, dtype=np.float32)
-    return [log_readers[works], facts.author_mean[works], length[:, None] * spread, mean[:, None] * spread,
+    return [log_readers[works], facts.expected[works], length[:, None] * spread, mean[:, None] * spread,
             log_readers[works] - mean[:, None]]  # fmt: skip
 
 
