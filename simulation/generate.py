@@ -91,18 +91,21 @@ def generate(options: Options, out: Path) -> dict[str, int]:
     return counts
 
 
+AUTHORS_A_WORK = 50  # in a catalogue; nearly all of them come not at all
 RECORD = ("edition_id", "title", "author", "isbn", "publisher", "year", "language", "series", "format")
 
 
 def write_catalogue(options: Options, out: Path) -> int:
     """Write `RECORD` of each edition to records.csv, and its work to truth.csv; returns how many.
 
+    There are as many authors to the works as in real catalogues, most of them with one: no reader needs to know them.
+
     Raises:
         SettingError: a value is out of range.
     """
     options.check()
     made, varied = (np.random.default_rng(seed) for seed in np.random.SeedSequence(options.seed).spawn(2))
-    works = make_works(options.works, made)
+    works = make_works(options.works, made, n_authors=AUTHORS_A_WORK * options.works)
     editions = make_editions(works, made)
     _make_folder(out)
     count = len(editions.work)

@@ -1,4 +1,7 @@
-"""Words from which titles and names are made. A title is a pattern over concepts, so that it can be translated."""
+"""Words from which titles and names are made. A title is a pattern over concepts, so that it can be translated.
+
+Those of `simulation.vocabulary` that come most often; it makes further ones.
+"""
 
 from __future__ import annotations
 

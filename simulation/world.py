@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bookworks.isbn import to_isbn13
-from simulation import words
+from simulation import vocabulary, words
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -26,6 +26,9 @@ class Works:
         log_popularity: float32 [n_works]: log of its fame.
         author: [n_works] index into `author_names`.
         series: [n_works] series number, -1 for none; `volume` is its place in it, from 1.
+        pattern: [n_works] index into `words.PATTERNS`.
+        nouns, place: [n_works, 2] and [n_works], ranks in `vocabulary`.
+        series_parts: [n_series, 2] ranks of a noun and a place.
     """
 
     vectors: Floats
@@ -40,7 +43,7 @@ class Works:
     nouns: Ints
     place: Ints
     author_names: list[str]
-    series_nouns: Ints
+    series_parts: Ints
 
     def __len__(self) -> int:
         """Number of works."""
@@ -54,8 +57,8 @@ class Works:
         """Title of work i, in its own language or another."""
         code = words.LANGUAGES[int(self.language[i]) if language is None else language]
         column = words.LANGUAGES.index(code)
-        first, second = (words.NOUNS[int(noun)][column] for noun in self.nouns[i])
-        text = words.PATTERNS[code][int(self.pattern[i])].format(first, second, words.PLACES[int(self.place[i])])
+        first, second = (vocabulary.noun(int(noun))[column] for noun in self.nouns[i])
+        text = words.PATTERNS[code][int(self.pattern[i])].format(first, second, vocabulary.place(int(self.place[i])))
         return text[0].upper() + text[1:]
 
     def series_name(self, i: int) -> str | None:
@@ -63,7 +66,8 @@ class Works:
         number = int(self.series[i])
         if number < 0:
             return None
-        return f"{words.NOUNS[int(self.series_nouns[number])][0]} {words.PLACES[number % len(words.PLACES)]} Cycle"
+        noun, place = self.series_parts[number].tolist()
+        return f"{vocabulary.noun(noun)[0]} {vocabulary.place(place)} Cycle"
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,23 @@ def unit(rows: NDArray[np.floating]) -> Floats:
     return np.asarray(rows / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
-def make_works(n: int, rng: np.random.Generator) -> Works:
-    """`n` works by about n / 5 authors, a third of them in series."""
+def make_works(n: int, rng: np.random.Generator, n_authors: int | None = None) -> Works:
+    """`n` works, a third of them in series.
+
+    Args:
+        n: how many.
+        rng: of the draws.
+        n_authors: among how many authors they are drawn; by default n / 5, so few that readers can be loyal to them.
+    """
     genres = len(words.GENRES)
-    n_authors = max(1, n // 5)
-    author = np.minimum(rng.pareto(1.1, n) * n_authors / 12, n_authors - 1).astype(np.int64)
-    author = rng.permutation(n_authors)[author]
-    centre = unit(rng.dirichlet(np.full(genres, 0.18), n_authors))
+    author = vocabulary.WORKS_OF_AUTHORS.draw(rng, n, n_authors or max(1, n // 5))
+    names, author = np.unique(author, return_inverse=True)
+    author = rng.permutation(len(names))[author]
+    centre = unit(rng.dirichlet(np.full(genres, 0.18), len(names)))
     vectors = unit(centre[author] + rng.normal(0, 0.16, (n, genres)))
-    fame = rng.normal(0, 0.7, n_authors)
+    fame = rng.normal(0, 0.7, len(names))
     series, volume = _series(author, rng)
+    n_series = int(series.max(initial=-1)) + 1
     return Works(
         vectors=vectors,
         quality=rng.normal(0, 1, n).astype(np.float32),
@@ -134,8 +145,8 @@ def make_works(n: int, rng: np.random.Generator) -> Works:
         volume=volume,
         language=rng.choice(4, n, p=[0.72, 0.1, 0.1, 0.08]),
         year=(2024 - rng.exponential(14, n)).astype(np.int64).clip(1900, 2024),
-        author_names=_names(n_authors, rng),
-        series_nouns=rng.integers(0, len(words.NOUNS), int(series.max(initial=-1)) + 1),
+        author_names=_names(len(names), rng),
+        series_parts=np.column_stack([law.draw(rng, n_series) for law in (vocabulary.CONCEPTS, vocabulary.PLACES)]),
         **_title_parts(n, author, rng),
     )
 
@@ -158,34 +169,41 @@ def _series(author: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
 
 
 _TRIES = 100  # to find a title that the author has not written yet
+_MIDDLE_INITIAL = 0.2
 
 
 def _title_parts(n: int, author: Ints, rng: np.random.Generator) -> dict[str, Ints]:
     """Pattern, nouns and place of each title; no author writes two works of the same title while there are others."""
     pattern = rng.integers(0, len(words.PATTERNS["en"]), n)
-    nouns = rng.integers(0, len(words.NOUNS), (n, 2))
-    place = rng.integers(0, len(words.PLACES), n)
+    nouns = vocabulary.CONCEPTS.draw(rng, (n, 2))
+    place = vocabulary.PLACES.draw(rng, n)
     seen: set[tuple[int, ...]] = set()
     for i in range(n):
-        for _ in range(_TRIES):  # an author of thousands has more works than there are titles
+        for _ in range(_TRIES):
             key = (int(author[i]), int(pattern[i]), int(nouns[i, 0]))
             if key not in seen and nouns[i, 0] != nouns[i, 1]:
                 break
             pattern[i] = rng.integers(0, len(words.PATTERNS["en"]))
-            nouns[i] = rng.integers(0, len(words.NOUNS), 2)
-        if len(seen) < 200_000:
-            seen.add(key)
+            nouns[i] = vocabulary.CONCEPTS.draw(rng, 2)
+        seen.add(key)
     return {"pattern": pattern, "nouns": nouns, "place": place}
 
 
 def _names(n: int, rng: np.random.Generator) -> list[str]:
-    firsts, lasts = len(words.FIRST_NAMES), len(words.LAST_NAMES)
-    names = []
-    for pick in rng.permutation(firsts * lasts * 27)[:n] if n <= firsts * lasts * 27 else range(n):
-        initial, rest = divmod(int(pick), firsts * lasts)
-        middle = f"{chr(ord('A') + initial - 1)}. " if 1 <= initial <= 26 else ""
-        names.append(f"{words.FIRST_NAMES[rest // lasts % firsts]} {middle}{words.LAST_NAMES[rest % lasts]}")
-    return names
+    """A name for each author; where one is taken, with an initial more in the middle."""
+    firsts, lasts = (law.draw(rng, n).tolist() for law in (vocabulary.FIRST_NAMES, vocabulary.SURNAMES))
+    has_initial = (rng.random(n) < _MIDDLE_INITIAL).tolist()
+    names: dict[str, None] = {}
+    for first, last, initial in zip(firsts, lasts, has_initial, strict=True):
+        middle = _initial(rng) if initial else ""
+        while (name := f"{vocabulary.first_name(first)} {middle}{vocabulary.surname(last)}") in names:
+            middle += _initial(rng)
+        names[name] = None
+    return list(names)
+
+
+def _initial(rng: np.random.Generator) -> str:
+    return f"{chr(ord('A') + int(rng.integers(0, 26)))}. "
 
 
 VARIANTS = ("subtitle", "series", "typo", "translation", "mojibake", "no_author", "author_reversed", "html", "upper")

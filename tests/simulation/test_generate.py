@@ -13,9 +13,10 @@ from bookworks.contracts.records import RECORD_OF_TOPIC
 from bookworks.errors import SettingError
 from bookworks.isbn import to_isbn13
 from bookworks.streaming import read_record
-from simulation.generate import Options, generate
+from simulation import vocabulary
+from simulation.generate import AUTHORS_A_WORK, Options, generate
 from simulation.text import garble
-from simulation.world import _title_parts
+from simulation.world import _title_parts, make_works
 from tests.support.fake_stream import load
 
 SMALL = Options(works=400, readers=300, events=15_000, seed=3)
@@ -142,6 +143,31 @@ def test_impossible_worlds_are_refused_in_words(options, tmp_path):
 def test_too_many_events_for_so_few_readers_are_refused(tmp_path):
     with pytest.raises(SettingError, match="do not make so many events"):
         generate(Options(works=50, readers=2, events=100_000), tmp_path)
+
+
+def test_words_never_end_and_are_told_apart():
+    for make in (vocabulary.surname, vocabulary.first_name, vocabulary.place, vocabulary.noun):
+        made = {make(k) for k in range(20_000)} | {make(vocabulary.MOST - 1)}
+        assert len(made) > 0.98 * 20_000
+        assert all(word and word[0].isupper() for one in made for word in ((one,) if isinstance(one, str) else one))
+    nouns = [vocabulary.noun(k) for k in range(5_000)]
+    assert all(len({noun[language] for noun in nouns}) > 4_900 for language in range(4))  # so it can be translated
+
+
+def test_a_larger_catalogue_has_more_names_and_titles_as_real_ones_do():
+    """Book-Crossing: 42,111 records, 18,289 authors with 10,811 surnames, 1.96 works each, 75 % of them with one."""
+    works = make_works(36_000, np.random.default_rng(1), AUTHORS_A_WORK * 36_000)
+    count = np.bincount(works.author)
+    surnames = Counter(name.rpartition(" ")[2] for name in works.author_names)
+    assert len(set(works.author_names)) == len(works.author_names) == len(count)
+    assert 1.8 < count.mean() < 2.5
+    assert 0.65 < (count == 1).mean() < 0.8
+    assert 0.002 < count.max() / len(works) < 0.006
+    assert 1.5 < len(count) / len(surnames) < 2.1
+    assert 0.002 < surnames.most_common(1)[0][1] / len(count) < 0.008
+    small = make_works(3_600, np.random.default_rng(1), AUTHORS_A_WORK * 3_600)
+    nouns = [len(np.unique(one.nouns)) for one in (small, works)]
+    assert 4 < nouns[1] / nouns[0] < 8  # Heaps' law: ten times the titles, 10 ** 0.77 times the words
 
 
 def test_an_author_of_thousands_of_works_still_gets_titles():
