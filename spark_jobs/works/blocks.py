@@ -14,7 +14,7 @@ Ints = npt.NDArray[np.int64]
 NO_PAIRS = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 # Why nodes stand in one block.
-AUTHOR, TITLE, PERSON, ISBN = "author", "title", "person", "isbn"
+RULES = AUTHOR, TITLE, PERSON, ISBN = "author", "title", "person", "isbn"
 
 
 def block_pairs(

@@ -31,7 +31,7 @@ from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.delta import Changes, changes
 from spark_jobs.works.evaluation import Evaluation, evaluate, read_works
-from spark_jobs.works.files import Catalogue, Columns, read_catalogue, write_csv, write_frame
+from spark_jobs.works.files import Catalogue, Columns, part_of, read_catalogue, write_csv, write_frame
 from spark_jobs.works.kept import KeptFiles
 from spark_jobs.works.state import WORTH_SAVING, load, save
 
@@ -52,7 +52,7 @@ def cluster_command(
     input: Annotated[Path, typer.Option(help="Catalogue: CSV, also gzipped.")],
     columns: Annotated[str, typer.Option(help=f"Which column is what: {_COLUMNS}")],
     output: Annotated[Path, typer.Option(help="CSV to write: record_id, work_id, confidence.")],
-    separator: Annotated[str, typer.Option(help="Between fields.")] = ",",
+    separator: Annotated[str, typer.Option(help="Between fields; \\t is a tab.")] = ",",
     encoding: Annotated[str, typer.Option(help="Of the catalogue.")] = "utf-8",
     threshold: Annotated[
         float, typer.Option(help="Least mean probability of one work.", min=0.05, max=1)
@@ -70,6 +70,8 @@ def cluster_command(
     _check_output(output, input)
     _check_output(_report_of(output), input)
     kept = _folder(keep) if keep else None
+    if kept:
+        KeptFiles.clear(kept)
     with TemporaryDirectory() as folder:
         began = time.monotonic()
         with console.status(f"reading {input.name}"):
@@ -229,12 +231,13 @@ def _check_output(output: Path, *inputs: Path) -> None:
     Raises:
         SettingError: it is one of the inputs, or its folder is not there.
     """
-    if output.resolve() in {path.resolve() for path in inputs}:
+    part = part_of(output)
+    if {output.resolve(), part.resolve()} & {path.resolve() for path in inputs}:
         raise SettingError("--output would overwrite a catalogue", received=output, todo="name another file.")
     if (
         not output.parent.is_dir()
         or output.is_dir()
-        or not os.access(output if output.exists() else output.parent, os.W_OK)
+        or not os.access(output if part == output else part.parent, os.W_OK)
     ):
         raise SettingError("--output cannot be written", received=output, allowed="a file in a folder that is there",
                            todo="make the folder, or name another file.")  # fmt: skip

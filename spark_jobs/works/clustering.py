@@ -85,8 +85,9 @@ def _whole(editions: DataFrame, config: MatchConfig, decided: Constraints) -> St
     asked = parsed.where(F.col("edition_id").isin(sorted(named(decided)))) if named(decided) else parsed.limit(0)
     members = members_of(asked, nodes).select("edition_id", "node").collect()  # those that persons named
     said = local(nodes, bonds(decided, {row["edition_id"]: row["node"] for row in members}))
-    pairs = compare(nodes, said, config)
-    return State(parsed, nodes, standing(nodes), pairs, link(nodes, pairs, config))
+    stood = standing(nodes).localCheckpoint()
+    pairs = compare(nodes, stood, said, config)
+    return State(parsed, nodes, stood, pairs, link(nodes, pairs, config))
 
 
 def assign(members: DataFrame, linked: DataFrame) -> DataFrame:

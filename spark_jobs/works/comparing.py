@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from rapidfuzz import fuzz
 
@@ -22,7 +23,7 @@ from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.linkage import APART, TOGETHER, UNSEEN, VETO
 from spark_jobs.works.nodes import set_apart
-from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes
+from spark_jobs.works.pairs import NODE_NUMBERS, NODE_TEXTS, Nodes, codes
 from spark_jobs.works.persons import given_agree
 from spark_jobs.works.scorer import letters, rarity, score
 from spark_jobs.works.words import number
@@ -80,8 +81,8 @@ def standing(nodes: DataFrame) -> DataFrame:
 def over_bound(standing: DataFrame, config: MatchConfig) -> DataFrame:
     """The blocks (`STANDING`) of which not all pairs are compared: `rule`, `key`, `nodes`."""
     sizes = standing.groupBy("rule", "key").agg(F.count("*").alias("nodes"))
-    bound = F.when(F.col("rule") == blocks.AUTHOR, config.block_size).otherwise(config.key_block_size)
-    return sizes.where(F.col("nodes") > bound)
+    over = (((F.col("rule") == rule) & (F.col("nodes") > bound_of(rule, config))) for rule in blocks.RULES)
+    return sizes.where(reduce(Column.__or__, over))
 
 
 def bound_of(rule: str, config: MatchConfig) -> int:
@@ -111,15 +112,15 @@ def bonds(decided: Constraints, node_of: Mapping[str, str]) -> pa.Table:
     return table_of([(SAID, "", *pair) for pair in sorted(found)], COMPARED)
 
 
-def compare(nodes: DataFrame, said: DataFrame, config: MatchConfig) -> DataFrame:
-    """`COMPARED`: the scored pairs of each block, and those of which persons are sure (`said`)."""
-    return score_pairs(block_rows(nodes, config), config).unionByName(said).localCheckpoint()
+def compare(nodes: DataFrame, standing: DataFrame, said: DataFrame, config: MatchConfig) -> DataFrame:
+    """`COMPARED`: the scored pairs of each block (`STANDING`), and those of which persons are sure (`said`)."""
+    return score_pairs(block_rows(nodes, standing, config), config).unionByName(said).localCheckpoint()
 
 
-def block_rows(nodes: DataFrame, config: MatchConfig) -> DataFrame:
-    """The columns of a node that comparing needs, once for each block of which pairs are compared."""
+def block_rows(nodes: DataFrame, standing: DataFrame, config: MatchConfig) -> DataFrame:
+    """The columns of a node that comparing needs, once for each block (`STANDING`) of which pairs are compared."""
     size = F.count("*").over(Window.partitionBy("rule", "key"))
-    members = standing(nodes).withColumns({"size": size, "fresh": F.lit(True)}).where("size > 1")
+    members = standing.withColumns({"size": size, "fresh": F.lit(True)}).where("size > 1")
     compared = members.where((F.col("rule") == blocks.AUTHOR) | (F.col("size") <= config.key_block_size))
     return compared.select("rule", "key", "node", "fresh").join(nodes, "node").select(*ROW)
 
@@ -134,38 +135,51 @@ def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
     """`COMPARED` of the blocks of one bucket."""
     table = table.sort_by([("rule", "ascending"), ("key", "ascending"), ("node", "ascending")])
     portions = list(in_portions({name: table[name].to_pylist() for name in _PAIRED}, config))
-    used = np.unique(np.concatenate([np.empty(0, np.int64), *(side for pair in portions for side in pair)]))
-    columns = {name: table[name].take(used).to_pylist() for name in ROW}
+    number_of = codes(table["node"].to_pylist())  # a node stands in several blocks, but is prepared once
+    nothing = np.empty(0, np.int64)
+    used = np.unique(np.concatenate([nothing, *(number_of[side] for pair in portions for side in pair)]))
+    columns = _prepared(table.take(np.unique(number_of, return_index=True)[1][used]))
+    nodes, ids = Nodes(columns, rarity(), letters()), np.array(columns["node"], object)
+    rule, key = (np.array(table[name].to_pylist(), object) for name in ("rule", "key"))
+    found = []
+    for pair in portions:
+        rows = pair[0]
+        a, b = (np.searchsorted(used, number_of[side]) for side in pair)
+        p = _with_evidence(nodes, columns, rule[rows] == blocks.ISBN, a, b, score(nodes, a, b).astype(float), config)
+        kept = np.flatnonzero((p >= config.floor) | (p == VETO))
+        # Sorted by node within a block, so a < b.
+        values = [rule[rows[kept]], key[rows[kept]], ids[a[kept]], ids[b[kept]], p[kept]]
+        arrays = [pa.array(column, field.type) for column, field in zip(values, COMPARED, strict=True)]
+        found.append(pa.table(arrays, schema=COMPARED))
+    return pa.concat_tables(found) if found else COMPARED.empty_table()
+
+
+def _prepared(nodes: pa.Table) -> dict[str, list[Any]]:
+    """Columns of nodes for `Nodes` and `_with_evidence`."""
+    columns: dict[str, list[Any]] = {name: nodes[name].to_pylist() for name in ROW}
     columns["prefixes"] = [list(dict.fromkeys(isbn[:_PREFIX] for isbn in isbns))[:_MOST_PREFIXES]
                            for isbns in columns["isbns"]]  # fmt: skip
     full = zip(columns["main"], columns["subtitle"], strict=True)
     columns["main_numbers"] = [_numbers(main) for main in columns["main"]]
     columns["full_numbers"] = [_numbers(f"{main} {subtitle}") for main, subtitle in full]
-    nodes, ids = Nodes(columns, rarity(), letters()), np.array(columns["node"], object)
-    of_block = {name: np.array(columns[name], object) for name in ("rule", "key")}
-    found = []
-    for a, b in (np.searchsorted(used, pair) for pair in portions):
-        p = _with_evidence(columns, a, b, score(nodes, a, b), config)
-        kept = np.flatnonzero((p >= config.floor) | (p == VETO))
-        # Sorted by node within a block, so a < b.
-        pairs = [of_block["rule"][a[kept]], of_block["key"][a[kept]], ids[a[kept]], ids[b[kept]], p[kept]]
-        arrays = [pa.array(values, field.type) for values, field in zip(pairs, COMPARED, strict=True)]
-        found.append(pa.table(arrays, schema=COMPARED))
-    return pa.concat_tables(found) if found else COMPARED.empty_table()
+    return columns
 
 
 def in_portions(columns: dict[str, list[Any]], config: MatchConfig) -> Iterator[tuple[Any, Any]]:
     """Index pairs to compare, at most `_PORTION` at a time; columns sorted by rule and key."""
     waiting: list[tuple[Any, Any]] = []
+    count = 0
     fresh = np.array(columns["fresh"], bool)
     for rows in blocks.runs(list(zip(columns["rule"], columns["key"], strict=True))):
         if not fresh[rows].any():
             continue
         rule = columns["rule"][rows[0]]
-        waiting.append(blocks.block_pairs(rule, rows, columns, fresh, bound_of(rule, config)))
-        if sum(len(a) for a, _ in waiting) >= _PORTION:
+        pairs = blocks.block_pairs(rule, rows, columns, fresh, bound_of(rule, config))
+        count += len(pairs[0])
+        waiting.append(pairs)
+        if count >= _PORTION:
             yield from _portions(waiting)
-            waiting = []
+            waiting, count = [], 0
     if waiting:
         yield from _portions(waiting)
 
@@ -176,17 +190,20 @@ def _portions(parts: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         yield a[at : at + _PORTION], b[at : at + _PORTION]
 
 
-def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config: MatchConfig) -> Any:
+def _with_evidence(
+    nodes: Nodes, columns: dict[str, list[Any]], by_isbn: Any, a: Any, b: Any, p: Any, config: MatchConfig
+) -> Any:
     """What the labelled editions could not teach: two volumes of one book, two places in one series, or two numbers for
     titles, are two works; a shared ISBN speaks for one, and so do publisher and year together where an author is
     missing. A short title alone tells nothing; one title of one author is one book, whether a series is named or not.
     """
-    p = p.astype(float)
-    for k, (i, j) in enumerate(zip(a, b, strict=True)):
+    p = p.copy()
+    told = _open_to_evidence(nodes, by_isbn, a, b, p, config)
+    for k, i, j in zip(told.tolist(), a[told].tolist(), b[told].tolist(), strict=True):
         if _other_volume(columns, i, j) or _other_number(columns, i, j):
             # Kept where something may stand between them: the title without a number, or what the scorer takes for one.
             p[k] = VETO if p[k] >= config.floor or columns["main"][i] == columns["main"][j] else UNSEEN
-        elif columns["rule"][i] == blocks.ISBN:
+        elif by_isbn[k]:
             p[k] = max(p[k], config.isbn_probability) if _one_book(columns, i, j) else p[k]
         elif not columns["surname"][i] or not columns["surname"][j]:
             p[k] = _without_author(columns, i, j, p[k])
@@ -195,6 +212,15 @@ def _with_evidence(columns: dict[str, list[Any]], a: Any, b: Any, p: Any, config
         elif _one_title(columns, i, j) or _one_place(columns, i, j):
             p[k] = max(p[k], _TITLE_AND_AUTHOR)
     return p
+
+
+def _open_to_evidence(nodes: Nodes, by_isbn: Any, a: Any, b: Any, p: Any, config: MatchConfig) -> Any:
+    """Which pairs evidence can keep: nothing lifts one under the floor, as most are, that has two titles and shares
+    neither an ISBN nor a place in a series.
+    """
+    same = {name: nodes.code[name][a] == nodes.code[name][b] for name in ("main", "series", "series_number")}
+    one_place = same["series"] & same["series_number"] & nodes.has["series"][a] & nodes.has["series_number"][a]
+    return np.flatnonzero((p >= config.floor) | same["main"] | one_place | by_isbn)
 
 
 def _by_strangers(columns: dict[str, list[Any]], i: int, j: int) -> bool:

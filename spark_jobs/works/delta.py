@@ -23,6 +23,7 @@ from spark_jobs.works.linking import link_tables
 from spark_jobs.works.nodes import COUNTED, GATHERED, count_nodes, gather_nodes, reading, set_apart
 from spark_jobs.works.records import PARSED, parse_batches
 
+_ROWS = 100_000  # of blocks that are compared at once; the more, the fewer nodes are prepared twice
 MOST_MOVED = 100_000  # rows, whose neighbourhood one process can hold
 
 Block = tuple[str, str]
@@ -156,7 +157,7 @@ def _scored(kept: Kept, nodes: Moved, config: MatchConfig) -> tuple[set[Block], 
     ]
     rows = _node_rows(kept, nodes, {member[3] for member in members})
     at = {node: k for k, node in enumerate(rows["node"].to_pylist())}
-    tables = [score_bucket(_bucket(rows, at, bucket), config) for bucket in _buckets(members, config.bucket_rows)]
+    tables = [score_bucket(_bucket(rows, at, bucket), config) for bucket in _buckets(members, _ROWS)]
     return anew, pa.concat_tables([COMPARED.empty_table(), *tables])
 
 

@@ -25,6 +25,7 @@ from spark_jobs.works.records import FIELDS
 NAMES = {"id": "edition_id"} | {name: name for name in FIELDS if name != "edition_id"}
 _CHUNK = 20_000
 _UNREADABLE = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are not of the encoding
+_SPOKEN = {"\\t": "\t"}  # shells hand over a tab as two characters
 _MOST_LINES = 20  # of a record whose texts hold line breaks
 _SCHEMA = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in FIELDS)])
 csv.field_size_limit(16 * 1024 * 1024)
@@ -147,11 +148,21 @@ def _as_csv(rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
+def part_of(path: Path) -> Path:
+    """Where a file is written until it is whole: beside it; a device or pipe is written as it is."""
+    whole = path.resolve()
+    return path if whole.exists() and not whole.is_file() else whole.with_name(f"{whole.name}.part")
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[IO[str]]:
+    """A file that is there once it is whole: a run that is killed leaves what was there, and a file `.part`."""
+    part = part_of(path)
     try:
-        with path.open("w", newline="", encoding="utf-8") as stream:
+        with part.open("w", newline="", encoding="utf-8") as stream:
             yield stream
+        if part != path:
+            part.replace(path.resolve())
     except OSError as error:
         raise SettingError(
             f"{path.name} cannot be written", received=f"{path}: {error.strerror}", todo="name another file."
@@ -197,12 +208,14 @@ def read_rows(
     Args:
         path: of the file.
         columns: which is which.
-        separator: between fields.
+        separator: between fields; the two characters \\t are a tab.
         encoding: of the file.
         rejected: gets line number, reason and text of each row that cannot be read.
     """
+    separator = _SPOKEN.get(separator, separator)
     if len(separator) != 1:
-        raise SettingError("--separator is one character", received=separator, todo="for example --separator ';'")
+        allowed, todo = "one character, or \\t for a tab", "for example --separator ';'"
+        raise SettingError("--separator is one character", received=separator, allowed=allowed, todo=todo)
     with _opened(path, encoding) as stream, _said_in_words(path, encoding):
         lines = _Lines(stream)
         header = next(iter(_parsed([lines.take().lstrip("\ufeff")], separator)), [])
@@ -215,19 +228,23 @@ def read_rows(
                 lines.give_back(taken[1:])
                 taken = taken[:1]
                 found = _of_width(taken, len(header), separator)
-            whole = "".join(taken)
-            raw = whole[:500].encode(encoding, "replace").decode(encoding, "replace")
             if found is None:
                 count = len(next(iter(_parsed(taken, separator)), []))
-                rejected.append((first, f"{count} fields where the header has {len(header)}", raw))
+                wrong = f"{count} fields where the header has {len(header)}"
+                rejected.append((first, wrong, _shown(taken, encoding)))
                 continue
             for at, row in enumerate(found):
                 if _UNREADABLE.search("\0".join(row)):
-                    rejected.append((first + at, f"not {encoding}", raw))
+                    rejected.append((first + at, f"not {encoding}", _shown(taken, encoding)))
                 elif not row[places["edition_id"]].strip():
-                    rejected.append((first + at, "no id", raw))
+                    rejected.append((first + at, "no id", _shown(taken, encoding)))
                 else:
                     yield tuple([None if place is None else row[place] for place in wanted])
+
+
+def _shown(lines: list[str], encoding: str) -> str:
+    """What of a rejected record is reported."""
+    return "".join(lines)[:500].encode(encoding, "replace").decode(encoding, "replace")
 
 
 def _record(lines: _Lines) -> list[str]:
@@ -256,6 +273,9 @@ def _of_width(lines: list[str], width: int, separator: str) -> list[list[str]] |
 
 def _parsed(lines: list[str], separator: str, escapes: bool = False) -> list[list[str]]:
     """The rows of these lines, without blank ones; one empty row where they are no CSV."""
+    if len(lines) == 1 and '"' not in lines[0] and "\r" not in lines[0]:  # as nearly all; a reader for each costs more
+        bare = lines[0].removesuffix("\n")
+        return [bare.split(separator)] if bare else []
     quoting: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if escapes else {}
     whole = len(lines) > 1  # quotes that join lines have to be whole
     try:

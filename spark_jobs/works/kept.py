@@ -25,7 +25,7 @@ from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.delta import Changes, still, without
 from spark_jobs.works.linking import LINKED, SAME_SPELLING, rounded
 from spark_jobs.works.nodes import NODES
-from spark_jobs.works.records import FIELDS, PARSED, fingerprint
+from spark_jobs.works.records import FIELDS, PARSED, fingerprints
 from spark_jobs.works.state import POINTER, TABLES, State, is_version, made_by
 
 _SCHEMAS = {"parsed": PARSED, "nodes": NODES, "standing": STANDING, "pairs": COMPARED, "linked": LINKED}
@@ -145,6 +145,20 @@ class KeptFiles:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    @staticmethod
+    def clear(folder: Path) -> None:
+        """Remove what a run left that died while it saved: versions, and their pointers, that nothing points to."""
+        try:
+            told = json.loads((folder / POINTER).read_text())
+            named = {told["version"], told.get("before")}
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            named = set()
+        for path in folder.iterdir():
+            if is_version(path.name) and path.name not in named and _is_ours(path):
+                rmtree(path, ignore_errors=True)
+            elif is_version(path.name.removeprefix(f"{POINTER}.")) and path.is_file():
+                path.unlink(missing_ok=True)
+
     def keep(self, changed: Changes) -> None:
         """Write what holds after the changes into a new version and point to it; as `state.save`.
 
@@ -239,7 +253,7 @@ class KeptFiles:
         changed = came.filter(pc.is_valid(at.filter(moved)))
         rows = ds.dataset(self.catalogue).to_table(list(FIELDS), filter=pc.field("edition_id").isin(came))
         rows = rows.append_column("source", pa.repeat(pa.scalar(""), rows.num_rows))
-        rows = rows.append_column("fingerprint", _fingerprints(rows))
+        rows = rows.append_column("fingerprint", fingerprints(rows))
         return rows.cast(_ROW), [*changed.to_pylist(), *gone.to_pylist()]
 
     def _rows(self) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
@@ -247,8 +261,13 @@ class KeptFiles:
         ids, prints = [], []
         for batch in pq.ParquetFile(self.catalogue).iter_batches(columns=list(FIELDS)):
             ids.append(batch["edition_id"])
-            prints.append(_fingerprints(batch.append_column("source", pa.repeat(pa.scalar(""), batch.num_rows))))
+            prints.append(fingerprints(batch.append_column("source", pa.repeat(pa.scalar(""), batch.num_rows))))
         return pa.chunked_array(ids, pa.string()), pa.chunked_array(prints, pa.string())
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds nothing but tables of a state."""
+    return folder.is_dir() and {path.name for path in folder.iterdir()} <= {*TABLES, _SEAL}
 
 
 def _digest(folder: Path) -> str:
@@ -260,8 +279,3 @@ def _digest(folder: Path) -> str:
             while piece := stream.read(1 << 20):
                 digest.update(piece)
     return digest.hexdigest()
-
-
-def _fingerprints(rows: pa.Table | pa.RecordBatch) -> pa.Array:
-    columns = (rows[name].to_pylist() for name in (*FIELDS, "source"))
-    return pa.array([fingerprint(row) for row in zip(*columns, strict=True)], pa.string())

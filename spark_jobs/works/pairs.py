@@ -124,26 +124,43 @@ def features(nodes: Nodes, a: Ints, b: Ints) -> tuple[list[str], Floats]:
 
 
 def _of_titles(nodes: Nodes, a: Ints, b: Ints) -> dict[str, Any]:
-    def compared(name: str, scorer: Any) -> Any:
-        left, right = ([nodes.text[name][i] for i in side] for side in (a, b))
-        return process.cpdist(left, right, scorer=scorer, workers=1, dtype=np.float32)
-
-    both = nodes.has["subtitle"][a] & nodes.has["subtitle"][b]
+    main_ratio, main_jaro_winkler, main_partial = _alike(
+        nodes, "main", a, b, fuzz.ratio, JaroWinkler.similarity, fuzz.partial_ratio
+    )
+    full_ratio, full_sorted, full_partial = _alike(
+        nodes, "full", a, b, fuzz.ratio, fuzz.token_sort_ratio, fuzz.partial_ratio
+    )
+    subtitle_ratio, subtitle_partial = _alike_where_both(nodes, "subtitle", a, b, fuzz.ratio, fuzz.partial_ratio)
     return {
         "main_equal": nodes.code["main"][a] == nodes.code["main"][b],
-        "main_jaro_winkler": compared("main", JaroWinkler.similarity),
-        "main_ratio": compared("main", fuzz.ratio),
-        "main_partial": compared("main", fuzz.partial_ratio),
-        "full_ratio": compared("full", fuzz.ratio),
-        "full_sorted": compared("full", fuzz.token_sort_ratio),
-        "full_partial": compared("full", fuzz.partial_ratio),
+        "main_jaro_winkler": main_jaro_winkler,
+        "main_ratio": main_ratio,
+        "main_partial": main_partial,
+        "full_ratio": full_ratio,
+        "full_sorted": full_sorted,
+        "full_partial": full_partial,
         "subtitles": nodes.has["subtitle"][a].astype(np.int8) + nodes.has["subtitle"][b],
-        "subtitle_ratio": np.where(both, compared("subtitle", fuzz.ratio), np.nan),
-        "subtitle_partial": np.where(both, compared("subtitle", fuzz.partial_ratio), np.nan),
+        "subtitle_ratio": subtitle_ratio,
+        "subtitle_partial": subtitle_partial,
         "length_min": np.minimum(nodes.length[a], nodes.length[b]),
         "length_gap": np.abs(nodes.length[a] - nodes.length[b]),
         "words_min": np.minimum(nodes.count[a], nodes.count[b]),
     }
+
+
+def _alike(nodes: Nodes, name: str, a: Ints, b: Ints, *scorers: Any) -> list[Floats]:
+    """How alike the texts of each pair are, by each scorer."""
+    left, right = ([nodes.text[name][i] for i in side.tolist()] for side in (a, b))
+    return [process.cpdist(left, right, scorer=scorer, workers=1, dtype=np.float32) for scorer in scorers]
+
+
+def _alike_where_both(nodes: Nodes, name: str, a: Ints, b: Ints, *scorers: Any) -> list[Floats]:
+    """As `_alike`; NaN where a side has no text, as most have no subtitle and no series."""
+    both = np.flatnonzero(nodes.has[name][a] & nodes.has[name][b])
+    found = np.full((len(scorers), len(a)), np.nan, np.float32)
+    if len(both):
+        found[:, both] = _alike(nodes, name, a[both], b[both], *scorers)
+    return list(found)
 
 
 def _of_words(nodes: Nodes, a: Ints, b: Ints) -> dict[str, Any]:
@@ -174,10 +191,9 @@ def _share(part: Floats, whole: Floats) -> Floats:
 def _of_the_rest(nodes: Nodes, a: Ints, b: Ints) -> dict[str, Any]:
     def set_ratio(name: str) -> Any:
         """Likeness where both have it, -1 where one has, -2 where none."""
-        both, one = nodes.has[name][a] & nodes.has[name][b], nodes.has[name][a] | nodes.has[name][b]
-        left, right = ([nodes.text[name][i] for i in side] for side in (a, b))
-        likeness = process.cpdist(left, right, scorer=fuzz.token_set_ratio, workers=1, dtype=np.float32)
-        return np.where(both, likeness, np.where(one, -1, -2))
+        one = nodes.has[name][a] | nodes.has[name][b]
+        (likeness,) = _alike_where_both(nodes, name, a, b, fuzz.token_set_ratio)
+        return np.where(np.isnan(likeness), np.where(one, -1, -2), likeness)
 
     def agreement(name: str) -> Any:
         """3 both the same, 2 both nothing, 1 one nothing, 0 different."""

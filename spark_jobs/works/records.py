@@ -10,6 +10,7 @@ from hashlib import md5
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bookworks.isbn import isbns_in
 from spark_jobs.codes import language_code
@@ -117,10 +118,11 @@ def _string(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def fingerprint(row: Iterable[str | None]) -> str:
-    """A digest of a row: its `FIELDS` and its source; `nodes.with_fingerprint` is its twin."""
-    text = "\1".join("\0" if value is None else value for value in row)
-    return md5(text.encode(), usedforsecurity=False).hexdigest()
+def fingerprints(rows: pa.Table | pa.RecordBatch) -> pa.Array:
+    """A digest of each row: its `FIELDS` and its `source`; `nodes.with_fingerprint` is its twin."""
+    columns = (pc.fill_null(rows[name], "\0") for name in (*FIELDS, "source"))
+    texts = pc.binary_join_element_wise(*columns, "\1").to_pylist()
+    return pa.array([md5(text.encode(), usedforsecurity=False).hexdigest() for text in texts], pa.string())
 
 
 def told(row: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ from spark_jobs.lake import spark_schema
 from spark_jobs.session import spark_session
 from spark_jobs.works import scorer
 from spark_jobs.works.clustering import assign
-from spark_jobs.works.comparing import block_rows, in_portions
+from spark_jobs.works.comparing import block_rows, in_portions, standing
 from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.files import Columns, read_catalogue
 from spark_jobs.works.labels import Label, read_labels
@@ -167,7 +167,7 @@ def examples(parsed: DataFrame, truth: DataFrame, config: MatchConfig, tables: T
     """Features and labels of all pairs that would be compared."""
     nodes = nodes_of(parsed, config).localCheckpoint()
     members = members_of(parsed, nodes).localCheckpoint()
-    rows = block_rows(nodes, config)
+    rows = block_rows(nodes, standing(nodes), config)
     names: list[str] = features(Nodes(_no_rows(), *tables), np.empty(0, np.int64), np.empty(0, np.int64))[0]
     schema = pa.schema([("a", pa.string()), ("b", pa.string()), *((name, pa.float32()) for name in names)])
 

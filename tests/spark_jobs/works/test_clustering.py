@@ -10,6 +10,7 @@ import json
 import random
 import time
 from collections import defaultdict
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,7 +25,7 @@ from spark_jobs.works.config import MatchConfig
 from spark_jobs.works.decisions import Constraints
 from spark_jobs.works.delta import changes
 from spark_jobs.works.evaluation import evaluate, read_works
-from spark_jobs.works.files import Catalogue, Columns, read_catalogue
+from spark_jobs.works.files import Catalogue, Columns, read_catalogue, write_csv
 from spark_jobs.works.kept import KeptFiles
 from spark_jobs.works.matching import match
 from spark_jobs.works.records import FIELDS
@@ -422,6 +423,59 @@ def test_a_match_that_would_overwrite_a_catalogue_is_refused_before_any_work(tmp
     done = CliRunner().invoke(cli.app, ["match", *arguments])
     assert isinstance(done.exception, SettingError)
     assert "overwrite" in str(done.exception)
+
+
+def test_a_tab_may_be_named_as_shells_hand_it_over(tmp_path):
+    (tmp_path / "books.tsv").write_text("id\ttitle\n1\tDune, Messiah\n")
+    read = read_catalogue(tmp_path / "books.tsv", Columns.of_text("id=id,title=title"), tmp_path, "\\t")
+    assert pq.read_table(read.file)["title"].to_pylist() == ["Dune, Messiah"]
+
+
+def test_a_run_that_dies_while_it_writes_leaves_what_was_there(tmp_path):
+    out = tmp_path / "works.csv"
+    out.write_text("before")
+
+    def rows():
+        yield "a", "w1", 1.0
+        assert out.read_text() == "before"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_csv(out, ("record_id", "work_id", "confidence"), rows())
+    assert out.read_text() == "before"
+    assert write_csv(out, ("record_id",), [("a",)]) == 1
+    assert out.read_text() == "record_id\na\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["works.csv"]
+    write_csv(Path("/dev/null"), ("record_id",), [])
+    assert Path("/dev/null").is_char_device()
+
+
+def test_what_a_run_left_that_died_while_it_saved_is_removed(tmp_path):
+    version, before, died, others = (letter * 32 for letter in "abcd")
+    for name in (version, before, died):
+        (tmp_path / name / "parsed").mkdir(parents=True)
+    (tmp_path / others / "photos").mkdir(parents=True)
+    (tmp_path / f"current.json.{died}").write_text("{}")
+    pointer = {"version": version, "before": before}
+    (tmp_path / "current.json").write_text(json.dumps(pointer))
+    KeptFiles.clear(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"current.json", version, before, others}
+    (tmp_path / "current.json").unlink()  # it was the first run that died
+    KeptFiles.clear(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {others}
+
+
+@pytest.mark.parametrize("authors", [0, 3])
+def test_a_title_that_tells_nothing_ties_nothing_however_often_it_stands_there(spark, authors):
+    author = F.format_string("Anna%d Author", F.col("id") % authors) if authors else F.lit(None).cast("string")
+    none = {name: F.lit(None).cast("string") for name in FIELDS}
+    rows = spark.range(20_000).withColumns(
+        none | {"edition_id": F.col("id").cast("string"), "title": F.lit("Untitled"), "author": author}
+    )
+    found = cluster(rows.select(*FIELDS), CONFIG)
+    told = found.editions.agg(F.count("*"), F.count_distinct("edition_id"), F.count_distinct("cluster"),
+                              F.max("confidence")).collect()[0]  # fmt: skip
+    assert tuple(told) == (20_000, 20_000, 20_000, 0.0)
 
 
 def test_a_file_that_is_not_there(spark, tmp_path):
