@@ -133,13 +133,14 @@ def hold_out(data: Dataset, share: float, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     drawn = rng.random(rows.num_rows)
     new = np.isin(work, _made_new(work, data.n_works, rng))
-    order = np.lexsort((drawn, reader))
+    order = np.lexsort((drawn, ~new, reader))
     counts = np.bincount(reader, minlength=data.n_readers)
     place = np.empty(rows.num_rows, dtype=np.int64)
     place[order] = np.arange(rows.num_rows) - np.repeat(np.cumsum(counts) - counts, counts)
-    held = np.where(counts > 1, np.maximum(np.round(counts * share), 1), 0)
-    last = place == counts[reader] - 1  # stays, whatever it is
-    part = np.where((place < held[reader]) | (new & ~last), VALID, TRAIN)
+    of_new = np.bincount(reader, new, minlength=data.n_readers)
+    others = counts - of_new
+    held = of_new + np.where(others > 1, np.maximum(np.round(others * share), 1), 0)
+    part = np.where(place < np.minimum(held, counts - 1)[reader], VALID, TRAIN)
     inner = rows.set_column(rows.column_names.index("part"), "part", pa.array(part))
     return data.replaced(inner)
 

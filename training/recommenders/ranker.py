@@ -100,7 +100,7 @@ class Ranker(Recommender):
     composite = True
     blend: Blend
     facts: WorkFacts
-    booster: lgb.Booster
+    booster: lgb.Booster | None  # None where nothing was there to learn from: the order of the blend stays
     candidates: int
     report: dict[str, Any]
 
@@ -112,7 +112,7 @@ class Ranker(Recommender):
         return cls.of(later(data), config, weights, booster, report, fitter)
 
     @classmethod
-    def of(cls, data: Dataset, config: RankerParams, weights: Mapping[str, float], booster: lgb.Booster,
+    def of(cls, data: Dataset, config: RankerParams, weights: Mapping[str, float], booster: lgb.Booster | None,
            report: dict[str, Any], fitter: Fitter) -> Self:  # fmt: skip
         """Trees with sources fitted to `data`."""
         members = {name: fitter.fit(name, data) for name in config.blend.sources}
@@ -147,6 +147,8 @@ class Ranker(Recommender):
 
     def _ranked(self, part: Batch) -> tuple[Lists, Floats, Floats]:
         lists, rows, total = candidates_of(self.blend, self.facts, part, self.candidates)
+        if self.booster is None:
+            return lists, np.where(lists.works == PAD, 0.0, lists.scores), total
         values = self.booster.predict(rows.reshape(-1, rows.shape[2]), num_threads=1)
         return lists, np.asarray(values, dtype=np.float32).reshape(lists.works.shape), total
 
@@ -157,7 +159,9 @@ class Ranker(Recommender):
         "Consistent Individualized Feature Attribution for Tree Ensembles", 2018).
         """
         names = [*names_of(self.blend.members, self.facts), "base"]
-        told = []
+        told: list[list[dict[str, float]]] = []
+        if self.booster is None:
+            return [[{} for work in works if work != PAD] for works in self.recommend(batch, n).works]
         for part in batch.parts(PART):
             lists, rows, _ = candidates_of(self.blend, self.facts, part, self.candidates)
             best = self._best(part, n)
@@ -170,7 +174,8 @@ class Ranker(Recommender):
     def save(self, folder: Path) -> None:
         """Write the trees, the facts and the blend."""
         self.blend.save(folder / "blend")
-        self.booster.save_model(folder / "trees.txt")
+        if self.booster is not None:
+            self.booster.save_model(folder / "trees.txt")
         groups = {f"group_{name}": values for name, values in self.facts.group.items()}
         np.savez(folder / "facts.npz", readers=self.facts.readers, year=self.facts.year, place=self.facts.place,
                  expected=self.facts.expected, **groups)  # fmt: skip
@@ -184,7 +189,9 @@ class Ranker(Recommender):
         with np.load(folder / "facts.npz") as stored:
             group = {name.removeprefix("group_"): stored[name] for name in stored.files if name.startswith("group_")}
             facts = WorkFacts(stored["readers"], stored["year"], stored["place"], group, stored["expected"])
-        return cls(Blend.load(folder / "blend"), facts, lgb.Booster(model_file=folder / "trees.txt"), **told)
+        trees = folder / "trees.txt"
+        booster = lgb.Booster(model_file=trees) if trees.is_file() else None
+        return cls(Blend.load(folder / "blend"), facts, booster, **told)
 
 
 def candidates_of(blend: Blend, facts: WorkFacts, part: Batch, n: int) -> tuple[Lists, Floats, Floats]:
@@ -200,13 +207,15 @@ def candidates_of(blend: Blend, facts: WorkFacts, part: Batch, n: int) -> tuple[
 
 def learn(
     data: Dataset, config: RankerParams, options: Options, fitter: Fitter
-) -> tuple[dict[str, float], lgb.Booster, dict[str, Any]]:
+) -> tuple[dict[str, float], lgb.Booster | None, dict[str, Any]]:
     """Weights of the blend, the trees, and how these were chosen, all from held-out rows."""
     weights: dict[str, float] = {}
     lessons: list[Taught] = []
     for inner in earlier(data, config, options.seed):
         members = {name: fitter.fit(name, inner) for name in config.blend.sources}
         known, pairs = asked(inner, VALID), same_work(inner)
+        if not len(known.batch):
+            return dict.fromkeys(config.blend.sources, 1.0), None, {"objective": None, "trees": 0, "readers": 0}
         weights = weights or find_weights(
             members, sample(known, config.blend.readers, options.seed), config.blend, pairs
         )
@@ -247,7 +256,7 @@ def _parts(known: Asked) -> Iterator[tuple[Batch, list[list[int]]]]:
 
 def grow(
     lessons: list[Taught], names: list[str], config: RankerParams, options: Options
-) -> tuple[lgb.Booster, dict[str, Any]]:
+) -> tuple[lgb.Booster | None, dict[str, Any]]:
     """The trees of the objective that ranks held-out readers best.
 
     Of every lesson the same share of readers, the last, is held out; lessons of one dataset have the same readers in
@@ -257,6 +266,8 @@ def grow(
     learned = _together([lesson.part(0, cut).with_hits() for lesson, cut in zip(lessons, cuts, strict=True)])
     kept = _together([lesson.part(cut, len(lesson)) for lesson, cut in zip(lessons, cuts, strict=True)])
     lessons.clear()
+    if not learned.read.any() or not len(kept):
+        return None, {"objective": None, "trees": 0, "valid_ndcg_at_20": {}}
     train = _lgb(learned, names, None)
     valid = _lgb(kept, names, train)
     boosters = {objective: _boost(train, valid, objective, config, options) for objective in config.objectives}

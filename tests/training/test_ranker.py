@@ -1,0 +1,159 @@
+"""The ranker: what it learns from and says of its answers; sources and blends that can be checked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import sparse
+
+from bookworks.metrics.ranking import PAD
+from tests.support.datasets import make_dataset
+from training.dataset import TRAIN, VALID, Dataset
+from training.params import Options
+from training.recommenders.all import Fitter
+from training.recommenders.base import Batch
+from training.recommenders.blend import Blend, BlendParams, asked, same_work, standardised
+from training.recommenders.content import NextInSeriesParams, NextInSeriesRecommender, expected_readers
+from training.recommenders.item_item import ItemFilterParams, ItemFilterRecommender
+from training.recommenders.ranker import Ranker, RankerParams, earlier
+from training.recommenders.ranker_features import features, names_of
+from training.split_files import hold_out
+
+OPTIONS = Options(seed=3, threads=1)
+BLEND = BlendParams(sources=("item_filter", "same_author"), weights={"item_filter": 1.0, "same_author": 0.5})
+SMALL = RankerParams(blend=BLEND, candidates=20, trees=15, min_rows=5, folds=2)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return make_dataset(n_readers=150).merged(VALID, TRAIN)
+
+
+@pytest.fixture(scope="module")
+def ranker(data: Dataset) -> Ranker:
+    return Ranker.fit(data, SMALL, OPTIONS)
+
+
+def with_works(data: Dataset, **columns: list) -> Dataset:
+    works = data.works
+    for name, values in columns.items():
+        if name in works.column_names:
+            works = works.drop_columns([name])
+        works = works.append_column(name, pa.array(values))
+    return replace(data, works=works)
+
+
+def readers(data: Dataset) -> Batch:
+    histories = data.train()
+    nobody = [None] * data.n_trained
+    return Batch(np.arange(data.n_trained), histories, nobody, nobody)
+
+
+def test_the_sources_have_not_seen_what_the_trees_learn_from(data: Dataset) -> None:
+    for inner in earlier(data, SMALL, 3):
+        known = asked(inner, VALID)
+        for row, works in enumerate(known.relevant):
+            assert not set(works) & set(known.batch.histories[row].indices)
+    one, two = earlier(data, SMALL, 3)
+    assert (one.matrix(VALID) != two.matrix(VALID)).nnz > 0
+
+
+def test_contributions_sum_to_the_score(ranker: Ranker, data: Dataset) -> None:
+    batch = readers(data).part(0, 12)
+    lists = ranker.recommend(batch, 5)
+    for told, scores in zip(ranker.contributions(batch, 5), lists.scores, strict=True):
+        raw = np.array([sum(work.values()) for work in told])
+        shown = 1 / (1 + np.exp(-raw)) if ranker.report["objective"] == "binary" else raw
+        np.testing.assert_allclose(shown, scores, rtol=1e-4, atol=1e-5)
+
+
+def test_every_feature_has_a_name(ranker: Ranker, data: Dataset) -> None:
+    part = readers(data).part(0, 3)
+    scores = {name: standardised(m.scores(part)) for name, m in ranker.blend.members.items()}
+    found = features(ranker.blend.members, ranker.facts, part, scores, ranker.blend.recommend(part, 7))
+    assert found.shape == (3, 7, len(names_of(ranker.blend.members, ranker.facts)))
+    assert not any(name.endswith("_id") or name == "work" for name in names_of(ranker.blend.members, ranker.facts))
+
+
+def test_with_nothing_to_learn_from_the_blend_stays() -> None:
+    tiny = make_dataset(n_works=5, n_readers=20, per_reader=1).merged(VALID, TRAIN)
+    model = Ranker.fit(tiny, SMALL, OPTIONS)
+    assert model.booster is None
+    batch = readers(tiny)
+    np.testing.assert_array_equal(model.recommend(batch, 3).works, model.blend.recommend(batch, 3).works)
+
+
+def test_other_editions_of_what_was_read_are_never_shown(data: Dataset) -> None:
+    doubled = with_works(data, work_key=[f"k{i // 2}" for i in range(data.n_works)])
+    pairs = same_work(doubled)
+    assert pairs.nnz == data.n_works
+    model = Blend.of(doubled, BLEND, dict(BLEND.weights), Fitter(OPTIONS))
+    batch = readers(doubled)
+    for row, works in enumerate(model.recommend(batch, 10).works):
+        read = {int(w) // 2 for w in batch.histories[row].indices}
+        assert not read & {int(w) // 2 for w in works if w != PAD}
+
+
+def test_the_next_in_a_series_comes_first_and_what_lies_before_not_at_all(data: Dataset) -> None:
+    series = with_works(
+        data, series_id=["s" if i < 4 else None for i in range(data.n_works)],
+        series_number=[float(i + 1) if i < 4 else None for i in range(data.n_works)],
+    )  # fmt: skip
+    model = NextInSeriesRecommender.fit(series, NextInSeriesParams(reach=2), OPTIONS)
+    history = sparse.csr_matrix(([1.0], ([0], [1])), shape=(1, data.n_works), dtype=np.float32)
+    scores = model.scores(Batch(np.array([-1]), history, [None], [None]))[0]
+    assert scores[:5].tolist() == [0, 0, 1.0, 0.5, 0]
+
+
+def test_a_new_work_is_expected_to_do_as_its_author_does(data: Dataset) -> None:
+    rows = data.rows(TRAIN)
+    without = data.replaced(rows.filter(pa.array(~np.isin(rows["work"].to_numpy(), [0, 1]))))
+    found = expected_readers(without)
+    sisters = [np.bincount(without.train().indices, minlength=data.n_works)[i::8][1:].mean() for i in (0, 1)]
+    assert (found >= 1).all()
+    assert (found[0] > found[1]) == (sisters[0] > sisters[1])
+
+
+def test_where_works_are_new_as_many_are_held_out(data: Dataset) -> None:
+    rows = data.rows(TRAIN)
+    known = data.replaced(rows.filter(pa.array(rows["work"].to_numpy() >= 8)))
+    inner = hold_out(known, 0.1, 5)
+    left = np.unique(inner.rows(TRAIN)["work"].to_numpy()).size
+    assert left == pytest.approx(32 * 0.8, abs=1)
+    assert inner.rows(TRAIN).num_rows + inner.rows(VALID).num_rows == known.rows(TRAIN).num_rows
+    assert np.unique(hold_out(data, 0.1, 5).rows(TRAIN)["work"].to_numpy()).size == data.n_works
+
+
+def test_als_solves_what_the_definition_says(data: Dataset) -> None:
+    from training.recommenders.als import AlsParams, AlsRecommender
+
+    model = AlsRecommender.fit(data, AlsParams(factors=6, iterations=3, alpha=12), OPTIONS)
+    batch = readers(data).part(0, 9)
+    y = model.works.astype(np.float64)
+    for row, vector in enumerate(model.readers(batch.histories)):
+        confidence = np.ones(data.n_works)
+        history = batch.histories[row]
+        confidence[history.indices] = 12 * history.data
+        liked = np.zeros(data.n_works)
+        liked[history.indices] = 1
+        left = y.T @ (confidence[:, None] * y) + 0.05 * np.eye(6)
+        np.testing.assert_allclose(vector, np.linalg.solve(left, y.T @ (confidence * liked)), rtol=2e-3, atol=2e-4)
+
+
+def test_ease_is_that_of_the_definition(data: Dataset) -> None:
+    from training.recommenders.item_item import EaseParams, EaseRecommender
+
+    found = EaseRecommender.fit(data, EaseParams(regularization=7), OPTIONS).matrix
+    x = data.train().toarray().astype(np.float64)
+    p = np.linalg.inv(x.T @ x + 7 * np.eye(data.n_works))
+    expected = -p / np.diag(p)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_the_filter_keeps_all_when_asked(data: Dataset) -> None:
+    full = ItemFilterRecommender.fit(data, ItemFilterParams(), OPTIONS).matrix
+    assert full.nnz > ItemFilterRecommender.fit(data, ItemFilterParams(top_k=5), OPTIONS).matrix.nnz
