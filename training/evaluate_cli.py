@@ -141,7 +141,7 @@ def configs_of(data: Dataset, settings: Sequence[str]) -> dict[str, dict[str, An
         SettingError: a setting is not `model.name=value`.
     """
     content = tuple(name for name in CONTENT if usable(name, data))
-    blend = {"sources": (*COLLABORATIVE, *content), "weights": dict.fromkeys(COLLABORATIVE, 1.0)}
+    blend = {"sources": (*COLLABORATIVE, *content)}
     configs: dict[str, dict[str, Any]] = {"blend": blend, "ranker": {"blend": blend}}
     for text in settings:
         place, equals, value = text.partition("=")

@@ -21,6 +21,7 @@ from training.recommenders.content import column
 from training.split_files import hold_out
 
 K = 20
+MOST_BYTES = 1_500_000_000  # of scores held while weights are found
 
 
 class BlendParams(Params):
@@ -29,7 +30,7 @@ class BlendParams(Params):
     sources: tuple[str, ...] = ()
     weights: dict[str, float] = Field({}, description="Fixed weights; of the others one is found on held-out rows.")
     steps: tuple[float, ...] = Field((0.0, 0.5, 1.5, 2.0), description="Factors that are tried for a weight.")
-    rounds: int = Field(2, ge=0)
+    rounds: int = Field(5, ge=0)
     readers: int = Field(2000, ge=1, description="Held-out readers that choose the weights.")
     held_out: float = Field(0.1, gt=0, lt=1, description="Share of each reader's rows, where there is no part `valid`.")
 
@@ -187,10 +188,16 @@ class _Scored:
     """Held-out readers scored by every member, to try weights quickly."""
 
     def __init__(self, members: Mapping[str, Recommender], known: Asked, pairs: sparse.csr_matrix) -> None:
+        known = known.some(np.arange(min(len(known.batch), self._most(len(members), known))))
         histories = known.batch.histories
         self._known = known
         self._hidden = sparse.csr_matrix(histories + histories @ pairs)
         self._scores = {name: standardised(member.scores(known.batch)) for name, member in members.items()}
+
+    @staticmethod
+    def _most(members: int, known: Asked) -> int:
+        """Readers whose scores by all members fit into `MOST_BYTES`."""
+        return max(1, MOST_BYTES // (4 * members * known.batch.histories.shape[1]))
 
     def ndcg(self, weights: Mapping[str, float]) -> Values:
         """NDCG@20 of each reader."""

@@ -226,8 +226,9 @@ def learn(
         fitter.forget(inner)
         if sum(map(len, lessons)) >= config.readers:
             break
+    readers = sum(map(len, lessons))
     booster, report = grow(lessons, names, config, options)
-    return weights, booster, report | {"weights": weights, "readers": sum(map(len, lessons))}
+    return weights, booster, report | {"weights": weights, "readers": readers}
 
 
 def earlier(data: Dataset, config: RankerParams, seed: int) -> Iterator[Dataset]:
