@@ -72,6 +72,11 @@ class AlsRecommender(Recommender):
         gram = works.T @ works + self.regularization * np.eye(works.shape[1])
         return np.linalg.solve(gram, works.T).T.astype(np.float32)
 
+    @cached_property
+    def directions(self) -> Floats:
+        """The works' factors, rows of length 1, [n_works, factors]."""
+        return self.works / np.maximum(np.linalg.norm(self.works, axis=1, keepdims=True), 1e-9)
+
     def _solve(self, liked: npt.NDArray[np.int32], weights: Floats) -> Floats:
         """By the Woodbury identity: a system as large as the history in place of one as large as the vector."""
         confidence = self.alpha * weights

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from training.dataset import Dataset
 from training.params import Options, Params
 
 Floats = npt.NDArray[np.float32]
+P, R = TypeVar("P"), TypeVar("R")
 CHUNK = 512  # readers that are scored at a time
 
 
@@ -103,13 +104,20 @@ class Recommender(ABC):
         return best_of(without_history(self.scores(part), part.histories), n)
 
 
-def best_of_parts(best: Any, batch: Batch, n: int, threads: int = 1) -> Lists:
+def best_of_parts(best: Callable[[Batch], Lists], batch: Batch, n: int, threads: int = 1) -> Lists:
     """`best(part)` of all parts of a batch, put together; parts are worked on side by side."""
     if not len(batch):
         return Lists(np.full((0, n), PAD, dtype=np.int64), np.zeros((0, n), dtype=np.float32))
-    with ThreadPoolExecutor(threads) as pool:
-        found: list[Lists] = list(pool.map(best, batch.parts()))
+    found: list[Lists] = side_by_side(best, batch.parts(), threads)
     return Lists(np.concatenate([f.works for f in found]), np.concatenate([f.scores for f in found]))
+
+
+def side_by_side(work: Callable[[P], R], parts: Iterable[P], threads: int) -> list[R]:
+    """`work` of every part, by `threads` threads, each with one of BLAS."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1 if threads > 1 else None, "blas"), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))
 
 
 def without_history(scores: Floats, histories: sparse.csr_matrix) -> Floats:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,7 +21,7 @@ from bookworks.metrics.ranking import PAD, find_hits, ndcg_at
 from training.dataset import VALID, Dataset
 from training.params import Options, Params
 from training.recommenders.all import Fitter
-from training.recommenders.base import Batch, Floats, Lists, Recommender, best_of, without_history
+from training.recommenders.base import Batch, Floats, Lists, Recommender, best_of, side_by_side, without_history
 from training.recommenders.blend import (
     Asked,
     Blend,
@@ -245,8 +244,7 @@ def teach(blend: Blend, facts: WorkFacts, known: Asked, n: int, threads: int) ->
         lists, rows, _ = candidates_of(blend, facts, part[0], n)
         return rows.reshape(-1, rows.shape[2]), find_hits(lists.works, part[1], part[0].histories.shape[1])
 
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(work, _parts(known)))
+    parts = side_by_side(work, _parts(known), threads)
     return Taught(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), known.n_relevant)
 
 

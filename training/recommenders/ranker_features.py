@@ -117,8 +117,7 @@ def _near(members: Mapping[str, Recommender]) -> dict[str, Floats | sparse.csr_m
     found: dict[str, Floats | sparse.csr_matrix] = {}
     for name, member in members.items():
         if isinstance(member, AlsRecommender) and "als" not in found:
-            length = np.linalg.norm(member.works, axis=1, keepdims=True)
-            found["als"] = member.works / np.maximum(length, 1e-9)
+            found["als"] = member.directions
         if isinstance(member, ItemItemRecommender) and name in {"co_occurrence", "title_text"}:
             found[name] = member.matrix
     return found
