@@ -37,6 +37,8 @@ _PAIRED = ("rule", "key", "fresh", "main", "author_key", "given")  # of it, what
 SAID = "said"  # in place of a block's rule: a person is sure
 _TELLING_WORDS = 3  # of a title that may match without an author
 _TITLE_ALONE = 0.3
+_OWN_WORD, _LIKE_WORDS = 4, 60  # letters of a word that tells titles apart; likeness of such words, 0 to 100
+_LIKE_SUBTITLE = 50
 _TITLE_AND_AUTHOR = 0.6  # least probability of one title of one author
 _LIKE_SURNAME = 75  # least likeness of two spellings of a surname, 0 to 100
 _SAME_SERIES = 80  # least likeness of two names of one series, 0 to 100
@@ -211,6 +213,8 @@ def _with_evidence(
             p[k] = min(p[k], _TITLE_ALONE)
         elif _one_title(columns, i, j) or _one_place(columns, i, j):
             p[k] = max(p[k], _TITLE_AND_AUTHOR)
+        elif p[k] > _TITLE_ALONE and _one_of_many(columns, i, j):
+            p[k] = _TITLE_ALONE
     return p
 
 
@@ -241,23 +245,52 @@ def _one_title(columns: dict[str, list[Any]], i: int, j: int) -> bool:
 
 
 def _one_place(columns: dict[str, list[Any]], i: int, j: int) -> bool:
-    """One place in one series of one author: "Der Stein der Weisen (Harry Potter, #1)"."""
+    """One place in one series of one author: "Der Stein der Weisen (Harry Potter, #1)"; a box has several ("#1-4")."""
     place, series = columns["series_number"], columns["series"]
     if not place[i] or place[i] != place[j] or not series[i] or series[i] != series[j]:
         return False
-    if any(columns[name][i] != columns[name][j] for name in ("surname", "kind", "volume")):
+    if columns["kind"][i] or any(columns[name][i] != columns[name][j] for name in ("surname", "kind", "volume")):
         return False
     return given_agree(columns["given"][i], columns["given"][j]) > 0
 
 
+def _one_of_many(columns: dict[str, list[Any]], i: int, j: int) -> bool:
+    """Two titles of one author and, it seems, one language that each have a word of their own, where one house has
+    both or the subtitle is the same: "Blanc : histoire d'une couleur", "Bleu : histoire d'une couleur"."""
+    main, subtitle = columns["main"], columns["subtitle"]
+    if columns["guess"][i] != columns["guess"][j] or not _each_its_own(main[i], subtitle[i], main[j], subtitle[j]):
+        return False
+    if subtitle[i] == subtitle[j] and " " in subtitle[i]:
+        return True
+    return columns["guess"][i] != "" and _meet(columns["publishers"], i, j)
+
+
+def _each_its_own(a: str, a_subtitle: str, b: str, b_subtitle: str) -> bool:
+    """Whether each main title has words that the other title lacks, and that are no other spelling of these."""
+    own = [" ".join(word for word in main.split() if len(word) >= _OWN_WORD and word not in other.split())
+           for main, other in ((a, f"{b} {b_subtitle}"), (b, f"{a} {a_subtitle}"))]  # fmt: skip
+    return all(own) and bool(fuzz.ratio(*own) < _LIKE_WORDS)
+
+
 def _without_author(columns: dict[str, list[Any]], i: int, j: int, p: float) -> float:
-    """A short title alone ("Poems") tells nothing where an author is missing."""
+    """Where an author is missing, a short title alone ("Poems") tells nothing; nor does any title if the subtitles are
+    strange to each other, or if one record names an author and another house."""
     same = columns["main"][i] == columns["main"][j]
     house = _meet(columns["publishers"], i, j) or _meet(columns["prefixes"], i, j)
     if same and house and _meet(columns["years"], i, j):
         return max(p, 0.5 * (1 + p))
+    if not house and columns["surname"][i] != columns["surname"][j] and _other_house(columns["publishers"], i, j):
+        return min(p, _TITLE_ALONE)
+    if _differ(columns["subtitle"], i, j) and fuzz.ratio(*(columns["subtitle"][k] for k in (i, j))) < _LIKE_SUBTITLE:
+        return min(p, _TITLE_ALONE)
     words = min(len(f"{columns['main'][k]} {columns['subtitle'][k]}".split()) for k in (i, j))
     return p if words >= _TELLING_WORDS else min(p, _TITLE_ALONE)
+
+
+def _other_house(publishers: list[list[str]], i: int, j: int) -> bool:
+    """Whether both name houses, which have no word in common: "R Laffont" may be "Robert Laffont"."""
+    ours, theirs = ({word for name in publishers[k] for word in name.split() if len(word) >= _OWN_WORD} for k in (i, j))
+    return bool(ours and theirs) and not ours & theirs
 
 
 def _one_book(columns: dict[str, list[Any]], i: int, j: int) -> bool:

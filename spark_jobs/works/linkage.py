@@ -39,8 +39,8 @@ def linkage(
         a, b, p: edges between them and their probabilities; `TOGETHER`, `APART` and `VETO` bind.
         threshold: least mean probability at which clusters join.
         bound: components over this size are first cut at their weakest edges.
-        persons: whom each node names. Two that name nobody in common and have no edge are apart: what stands between
-            them, naming nobody or both, brings them not together.
+        persons: whom each node names. Two that name nobody in common and have no edge of the threshold are apart: what
+            stands between them, naming nobody or both, brings them not together.
         components: of each node, numbered from 0; without them all are in one. Edges between two count for nothing.
 
     Returns:
@@ -104,7 +104,8 @@ def _average(
 ) -> tuple[Ints, Floats]:
     size = len(weights)
     given = np.where(strangers, _NEVER, UNSEEN)
-    given[a, b] = given[b, a] = np.where((p == APART) | (p == VETO), _NEVER, p)
+    never = (p == APART) | (p == VETO) | (strangers[a, b] & (p < threshold))
+    given[a, b] = given[b, a] = np.where(never, _NEVER, p)
     # What a person put together has one row from the start, and bears what any of them bears.
     roots = joined(size, a[p == TOGETHER], b[p == TOGETHER])
     s, w = given.copy(), weights.astype(float).copy()

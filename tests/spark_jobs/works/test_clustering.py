@@ -64,6 +64,8 @@ DIFFERENT = [
     ("PLUTO: Urasawa x Tezuka 001", "PLUTO: Urasawa x Tezuka 004"),
     ("Mémoires de guerre. I, L'appel", "Mémoires de guerre. II, L'unité"),
     ("Mémoires / Anna Author ; tome 1", "Mémoires / Anna Author. Tome 2"),
+    ("Rouge : histoire d'une couleur", "Vert : histoire d'une couleur"),
+    ("The Harry Potter Collection 1-4 (Harry Potter, #1-4)", "Harry Potter Boxset (Harry Potter, #1-7)"),
 ]
 
 
@@ -112,6 +114,24 @@ def test_a_missing_author_matches_nobody_by_itself_but_an_isbn_ties(editions):
 def test_a_short_title_of_authors_who_share_nobody_is_a_work_for_each(editions):
     rows = [("Œuvres complètes", name) for name in ("Aristote", "André Breton", "Colette", "Homère", "Molière")]
     assert len(groups(cluster(editions(*rows), CONFIG).editions)) == len(rows)
+
+
+def test_a_record_without_an_author_is_no_book_of_another_house_nor_with_a_strange_subtitle(editions):
+    rows = [
+        ("Droit du travail", "Aurélien Witzig", "Schulthess"), ("Droit du travail", None, "Helbing Lichtenhahn"),
+        ("Le bail à loyer suisse", "David Lachat", "Editions Asloca"), ("Le bail à loyer suisse", None, "Asloca"),
+        ("L'apprentissage coopératif : origines", "Alain Baudrit", None),
+        ("L'apprentissage coopératif : jeux", None, None),
+    ]  # fmt: skip
+    found = cluster(editions(*(row[:2] for row in rows), publisher=[row[2] for row in rows]), CONFIG).editions
+    assert groups(found) == {frozenset({"e02", "e03"}), *(frozenset({one}) for one in ("e00", "e01", "e04", "e05"))}
+
+
+def test_one_house_has_one_title_for_a_book(editions):
+    titles = ("Les théories de la motivation", "Les sources de la motivation")
+    for houses, works in ((["Dunod", "Dunod"], 2), (["Dunod", "Eyrolles"], 1)):
+        rows = editions(*((title, "Fabien Fenouillet") for title in titles), publisher=houses)
+        assert len(groups(cluster(rows, CONFIG).editions)) == works
 
 
 def test_one_title_is_one_work_though_one_record_names_no_series(editions):

@@ -47,6 +47,8 @@ def test_who_names_nobody_brings_no_two_persons_books_together() -> None:
     assert clusters(3, edges, threshold=0.4)[0].tolist() == [0, 0, 0]
     roots, _ = clusters(3, edges, threshold=0.4, persons=[[], ["hausser"], ["manceau"]])
     assert roots[1] != roots[2]
+    roots, _ = clusters(3, [*edges, (1, 2, 0.3)], threshold=0.4, persons=[[], ["wyler"], ["dunand"]])
+    assert roots[1] != roots[2], "compared, and not found alike"
     assert clusters(3, edges, threshold=0.4, persons=[[], ["homer"], ["fagles", "homer"]])[0].tolist() == [0, 0, 0]
 
 
