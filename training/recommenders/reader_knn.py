@@ -19,9 +19,9 @@ from training.recommenders.base import Batch, Floats, Recommender, read_values, 
 class ReaderKnnParams(Params):
     """Config of `reader_knn`."""
 
-    reader_power: float = Field(0.5, ge=0, le=1, description="How strongly long histories are damped.")
-    work_power: float = Field(0.5, ge=0, le=1, description="How strongly popular works are damped.")
-    sharpness: float = Field(2.0, gt=0, description="Power of the likeness of readers: above 1 the nearest count most.")
+    reader_power: float = Field(0.3, ge=0, le=1, description="How strongly long histories are damped.")
+    work_power: float = Field(0.3, ge=0, le=1, description="How strongly popular works are damped.")
+    sharpness: float = Field(1.3, gt=0, description="Power of the likeness of readers: above 1 the nearest count most.")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ReaderKnnRecommender(Recommender):
     """
 
     Config = ReaderKnnParams
-    readers: sparse.csr_matrix  # damped likings, rows of length 1 under a reader_power of 0.5, [n_trained, n_works]
+    readers: sparse.csr_matrix  # damped likings, [n_trained, n_works]
     sharpness: float
 
     @classmethod
