@@ -207,7 +207,10 @@ def evaluated(name: str, data: Dataset, fitter: Fitter, console: Console) -> Eva
         fitted = time.monotonic()
         lists = model.recommend(known.batch, K, fitter.options.threads)
         ranked = time.monotonic()
-    found = measures(lists, known, data) | {"report": getattr(model, "report", None)}
+    report = getattr(model, "report", None)
+    if report:  # the ranker's blend is the blend: its weights are not looked for again
+        fitter.configs["blend"] = dict(fitter.configs["blend"]) | {"weights": report["weights"]}
+    found = measures(lists, known, data) | {"report": report}
     if name not in sources_of(fitter):
         fitter.drop(name, data)
     console.print(f"{name}: fitted in {fitted - started:.0f} s, ranked in {ranked - fitted:.0f} s", highlight=False)
