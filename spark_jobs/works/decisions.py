@@ -95,6 +95,13 @@ class Decision:
     undone_at: datetime | None = None
     undone_by: str | None = None
 
+    def reasons(self) -> list[tuple[datetime, str]]:
+        """When it was made, and undone, and how the history of works says so."""
+        told = [(self.at, f"{self.kind} by {self.who}: {self.why}")]
+        if self.undone_at is not None:
+            told.append((self.undone_at, f"{self.kind} of {self.who} undone by {self.undone_by}"))
+        return told
+
 
 @dataclass(frozen=True)
 class ReviewPair:

@@ -114,7 +114,8 @@ def test_a_merge_by_hand_reaches_the_marts_and_undo_gives_back_all(settings: Set
     (row,) = read(settings, history)
     kind, gone, kept = row[:3]
     assert (kind, {gone, kept}) == ("merge", set(pair.values()))
-    assert all(row[3:])  # why, how sure, when
+    assert row[3] == "merge by Ada: one book"
+    assert all(row[4:])  # how sure, when
     assert {edition for edition, work, _ in merged["raw.edition_works"] if work == kept} == set(pair)
     assert dict(read(settings, LEADS)) == {work: work for work in work_of.values()} | {gone: kept}
 
@@ -123,4 +124,7 @@ def test_a_merge_by_hand_reaches_the_marts_and_undo_gives_back_all(settings: Set
     build_marts()
     assert seen(settings) == before
     assert dict(read(settings, LEADS)) == {work: work for work in work_of.values()}
-    assert [row[:3] for row in read(settings, history)] == [("merge", gone, kept), ("restored", kept, gone)]
+    assert [row[:4] for row in read(settings, history)] == [
+        ("merge", gone, kept, "merge by Ada: one book"),
+        ("restored", kept, gone, "merge of Ada undone by Ada"),
+    ]
