@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from bookworks.models.bundle_files import BundleContent
 from training.dataset import Dataset
 from training.files import ITEM_FILTER, POPULARITY, SNAPSHOT, TWO_TOWER, read_json
+from training.recommenders.encoded import EncodedRecommender
 from training.recommenders.item_item import ItemFilterRecommender
-from training.recommenders.vectors import VectorRecommender
 
 UNTUNED: dict[str, Any] = {
     "tiers": {tier: {"popularity": 1.0} for tier in ("warm", "session", "tastes", "cold")},
@@ -23,6 +23,7 @@ UNTUNED: dict[str, Any] = {
 
 def assemble(data: Dataset, ranker: dict[str, Any] | None = None, max_per_author: int = 0) -> BundleContent:
     """Content of a bundle from the models of this workspace; without `ranker` the blend is still to be chosen."""
+    encoded = EncodedRecommender.load(TWO_TOWER)
     editions = pq.read_table(SNAPSHOT / "editions.parquet")
     known = pc.is_in(editions["work_id"], value_set=data.works["work_id"].combine_chunks())
     return BundleContent(
@@ -34,11 +35,12 @@ def assemble(data: Dataset, ranker: dict[str, Any] | None = None, max_per_author
                 "user_index": pa.array(np.arange(1, data.n_trained + 1)),
             }
         ),
-        item_vectors=VectorRecommender.load(TWO_TOWER).works,
-        user_encoder=(TWO_TOWER / "user_encoder.onnx").read_bytes(),
+        item_vectors=encoded.works,
+        history_vectors=encoded.read,
+        user_encoder=encoded.graph,
         item_filter=ItemFilterRecommender.load(ITEM_FILTER).matrix,
         popularity=read_json(POPULARITY / "popularity.json"),
-        features=read_json(TWO_TOWER / "features.json"),
+        features=encoded.labels,
         ranker=ranker or UNTUNED,
         rules={"max_per_author": max_per_author},
     )

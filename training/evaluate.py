@@ -26,6 +26,7 @@ from training.held_out import KS, HeldOut, make_held_out, measure, rank_with_bun
 from training.params import Options, load_params
 from training.recommenders.als import AlsRecommender
 from training.recommenders.base import Recommender
+from training.recommenders.encoded import EncodedRecommender
 from training.recommenders.floors import PopularityRecommender, RandomRecommender
 from training.recommenders.item_item import ItemFilterRecommender
 from training.recommenders.vectors import VectorRecommender
@@ -54,7 +55,7 @@ def rank_models(data: Dataset, tests: HeldOut, seed: int, threads: int) -> dict[
         "popularity": PopularityRecommender.load(POPULARITY),
         "item_filter": ItemFilterRecommender.load(ITEM_FILTER),
         "als": AlsRecommender.load(ALS),
-        "two_tower": VectorRecommender.load(TWO_TOWER),
+        "two_tower": EncodedRecommender.load(TWO_TOWER),
         "gnn": VectorRecommender.load(GNN),
     }
     return {name: model.recommend(tests.batch, max(KS), threads).works for name, model in models.items()}

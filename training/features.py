@@ -23,9 +23,10 @@ class Features:
         countries: labels in index order, from 1.
         reader_age: [n_trained].
         reader_country: [n_trained].
-        work_author: [n_works], with `n_authors` values.
-        work_publisher: [n_works], with `n_publishers` values.
-        work_year: [n_works], with `n_years` values.
+        work_author: [n_works].
+        work_series: [n_works].
+        work_publisher: [n_works].
+        work_year: [n_works].
         titles: float32 [n_works, title_dim].
     """
 
@@ -34,6 +35,7 @@ class Features:
     reader_age: Indices
     reader_country: Indices
     work_author: Indices
+    work_series: Indices
     work_publisher: Indices
     work_year: Indices
     titles: npt.NDArray[np.float32]
@@ -41,22 +43,30 @@ class Features:
     @property
     def sizes(self) -> dict[str, int]:
         """Rows of each embedding table, unknown included."""
-        tables = {"author": self.work_author, "publisher": self.work_publisher, "year": self.work_year}
+        tables = {
+            "author": self.work_author,
+            "series": self.work_series,
+            "publisher": self.work_publisher,
+            "year": self.work_year,
+        }
         return {name: int(values.max(initial=0)) + 1 for name, values in tables.items()}
 
 
-def make_features(data: Dataset, titles: npt.NDArray[np.float16], min_readers: int, min_works: int) -> Features:
-    """Features of a dataset; a country of few readers, an author or publisher of few works count as unknown."""
+def make_features(data: Dataset, min_readers: int, min_works: int) -> Features:
+    """Features of a dataset; a country of few readers, an author, series or publisher of few works count as unknown."""
     ages = data.labels("age_bin")[: data.n_trained]
     countries = data.labels("country")[: data.n_trained]
     age_bins, country_names = frequent(ages, 1), frequent(countries, min_readers)
-    authors, publishers, years = (_column(data, name) for name in ("author_id", "publisher", "year_bin"))
+    columns = (_column(data, name) for name in ("author_id", "series_id", "publisher", "year_bin"))
+    authors, series, publishers, years = columns
+    titles = np.zeros((data.n_works, 1)) if data.titles is None else data.titles
     return Features(
         age_bins=age_bins,
         countries=country_names,
         reader_age=indices(ages, age_bins),
         reader_country=indices(countries, country_names),
         work_author=indices(authors, frequent(authors, min_works)),
+        work_series=indices(series, frequent(series, min_works)),
         work_publisher=indices(publishers, frequent(publishers, min_works)),
         work_year=indices(years, frequent(years, 1)),
         titles=titles.astype(np.float32),

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
+from training import distributed
 from training.params import Options, Params
 
 
@@ -33,21 +34,16 @@ class LoopParams(Params):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the history."""
+    """One line of the history; `valid_ndcg_at_20` is missing where there is nothing to validate on."""
 
     epoch: int
     loss: float
-    valid_ndcg_at_20: float
+    valid_ndcg_at_20: float | None
     seconds: float
 
-
-@dataclass(frozen=True)
-class Rows:
-    """Training rows: reader and work row numbers, and the weight of each; [n_rows]."""
-
-    readers: Tensor
-    works: Tensor
-    weights: Tensor
+    def line(self) -> dict[str, float]:
+        """As the stage's metrics have it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def prepare(options: Options) -> None:
@@ -58,58 +54,66 @@ def prepare(options: Options) -> None:
 
 
 def fit_model(
-    model: nn.Module,
-    rows: Rows,
-    loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
-    validate: Callable[[], float],
+    task: nn.Module,
+    n_rows: int,
+    validate: Callable[[], float] | None,
     params: LoopParams,
+    budget_s: float,
     seed: int,
     report: Callable[[int, float], None] = lambda epoch, value: None,
 ) -> list[dict[str, float]]:
-    """Train `model` in place, leave it with its best weights, and return the history.
+    """Train `task` in place and return the history.
+
+    With `validate` it is left with its best weights, without it with its last. Under torchrun (`training.distributed`)
+    every rank ends with the same weights.
 
     Args:
-        model: its parameters are optimised with Adam.
-        rows: what to learn from; shuffled each epoch.
-        loss_of: (readers, works, weights) of a batch to a scalar.
-        validate: value to maximise, called after each epoch.
+        task: called with row numbers, int64 [batch], it gives their loss; its parameters are optimised with Adam.
+        n_rows: rows to learn from; shuffled each epoch.
+        validate: value to maximise, called after each epoch; None where there is nothing to validate on.
         params: length and size.
-        seed: of the shuffling.
+        budget_s: seconds after which no new epoch begins.
+        seed: of the shuffling and of what the task draws.
         report: called with epoch and value; may raise to stop a trial.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
+    optimizer = torch.optim.Adam(task.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
+    trained = distributed.together(task)
+    torch.manual_seed(seed + distributed.rank())
     shuffle = torch.Generator().manual_seed(seed)
-    budget_s = params.budget_s(len(rows.readers))
     started, history = time.monotonic(), list[Epoch]()
-    best, best_epoch, best_state = -np.inf, 0, copy.deepcopy(model.state_dict())
+    best, best_epoch, best_state = -np.inf, 0, None
     for epoch in range(1, params.epochs + 1):
-        loss = _one_epoch(model, rows, loss_of, optimizer, params.batch_size, shuffle)
-        value = validate()
-        history.append(Epoch(epoch, loss, value, time.monotonic() - started))
-        report(epoch, value)
-        if value > best:
-            best, best_epoch, best_state = value, epoch, copy.deepcopy(model.state_dict())
-        if epoch - best_epoch >= params.patience or history[-1].seconds >= budget_s:
+        loss = _one_epoch(trained, n_rows, optimizer, params.batch_size, shuffle)
+        history.append(_looked_at(epoch, loss, validate, started))
+        value = history[-1].valid_ndcg_at_20
+        if value is not None:
+            report(epoch, value)
+            if value > best:
+                best, best_epoch, best_state = value, epoch, copy.deepcopy(task.state_dict())
+        if (value is not None and epoch - best_epoch >= params.patience) or history[-1].seconds >= budget_s:
             break
-    model.load_state_dict(best_state)
-    return [asdict(line) for line in history]
+    if best_state is not None:
+        task.load_state_dict(best_state)
+    return [line.line() for line in history]
 
 
 def _one_epoch(
-    model: nn.Module,
-    rows: Rows,
-    loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    batch_size: int,
-    shuffle: torch.Generator,
+    trained: nn.Module, n_rows: int, optimizer: torch.optim.Optimizer, batch_size: int, shuffle: torch.Generator
 ) -> float:
-    model.train()
+    trained.train()
     losses = []
-    for batch in torch.randperm(len(rows.readers), generator=shuffle).split(batch_size):
+    for batch in torch.randperm(n_rows, generator=shuffle).split(batch_size):
         optimizer.zero_grad()
-        loss = loss_of(rows.readers[batch], rows.works[batch], rows.weights[batch])
+        loss = trained(distributed.share(batch))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    model.eval()
+    trained.eval()
     return float(np.mean(losses))
+
+
+def _looked_at(epoch: int, loss: float, validate: Callable[[], float] | None, started: float) -> Epoch:
+    """The epoch's line, the same on all ranks: rank 0 validates and looks at the clock."""
+    value = validate() if validate and distributed.rank() == 0 else 0.0
+    value, loss, seconds = distributed.said_by_first([value, loss, time.monotonic() - started])
+    return Epoch(epoch, loss, value if validate else None, seconds)

@@ -1,4 +1,4 @@
-"""Training rows as tensors, and the validation that all torch models share."""
+"""How often each work was read, and the validation that all torch models share."""
 
 from __future__ import annotations
 
@@ -8,31 +8,15 @@ from torch import Tensor
 
 from bookworks.metrics.ranking import find_hits, ndcg_at
 from training.dataset import VALID, Dataset
-from training.loop import Rows
-from training.recommenders.base import Batch
-from training.recommenders.vectors import VectorRecommender
+from training.recommenders.base import Batch, Recommender
 
 VALID_K = 20
 
 
-def training_rows(data: Dataset, popularity_power: float) -> Rows:
-    """Rows weighed by liking and by work popularity to the power of `-popularity_power`, mean 1."""
-    entries = data.train().tocoo()
-    readers, works = entries.coords
-    counts = np.bincount(works, minlength=data.n_works).astype(np.float64)
-    weights = entries.data * counts[works] ** -popularity_power
-    weights = weights / weights.mean()
-    return Rows(
-        torch.from_numpy(readers.astype(np.int64)),
-        torch.from_numpy(works.astype(np.int64)),
-        torch.from_numpy(weights.astype(np.float32)),
-    )
-
-
-def log_frequency(data: Dataset) -> Tensor:
-    """Log of each work's share of the training rows; a work without rows counts as half a row; [n_works]."""
+def frequency(data: Dataset) -> Tensor:
+    """Each work's share of the training rows; a work without rows counts as half a row; float64 [n_works]."""
     counts = np.bincount(data.train().indices, minlength=data.n_works)
-    return torch.from_numpy(np.log(np.maximum(counts, 0.5) / max(counts.sum(), 1)).astype(np.float32))
+    return torch.from_numpy(np.maximum(counts, 0.5) / max(counts.sum(), 1))
 
 
 class Validation:
@@ -45,8 +29,9 @@ class Validation:
         readers = np.flatnonzero(np.diff(valid.indptr))
         if readers.size > max_readers:
             readers = np.sort(np.random.default_rng(seed).choice(readers, max_readers, replace=False))
-        labels = [None] * readers.size
-        self._batch = Batch(readers, data.train()[readers], labels, labels)
+        ages, countries = data.labels("age_bin"), data.labels("country")
+        labels = [ages[r] for r in readers], [countries[r] for r in readers]
+        self._batch = Batch(readers, data.train()[readers], *labels)
         self._relevant = [valid.indices[valid.indptr[r] : valid.indptr[r + 1]].tolist() for r in readers]
         self._n_relevant = np.array([len(works) for works in self._relevant], dtype=np.int64)
         self._n_works = data.n_works
@@ -55,7 +40,7 @@ class Validation:
         """Readers it looks at."""
         return len(self._batch)
 
-    def ndcg(self, model: VectorRecommender) -> float:
+    def ndcg(self, model: Recommender) -> float:
         """Mean NDCG@20; 0 where no reader qualifies."""
         if not len(self):
             return 0.0

@@ -73,8 +73,7 @@ def _try(
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    history = TwoTowerRecommender.fit(data, tried, options, report).history
-    return max(line["valid_ndcg_at_20"] for line in history)
+    return float(TwoTowerRecommender.fit(data, tried, options, report).summary()["valid_ndcg_at_20"])
 
 
 def open_study(storage: str | None, name: str, params: TuneParams, base: TwoTowerParams, seed: int) -> optuna.Study:

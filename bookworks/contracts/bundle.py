@@ -6,21 +6,34 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: the encoder knows the reader's history
 
 MANIFEST = "manifest.json"
 WORKS = "works.parquet"  # row i is work index i: work_id, former_ids, title, author, author_id, series, publisher, …
 EDITIONS = "editions.parquet"  # edition_id, isbn13, work_id
 USERS = "users.parquet"  # user_id -> index of the encoder's reader embedding
 ITEM_VECTORS = "item_vectors.npy"  # float32 [n_works, dim], rows of length 1
-USER_ENCODER = "user_encoder.onnx"  # (user_index, age_bin, country_index) -> float32 [batch, dim]
+HISTORY_VECTORS = "history_vectors.npy"  # float32 [n_works, history_dim]: what a work says of who read it
+USER_ENCODER = "user_encoder.onnx"  # (user_index, age_bin, country_index, history) -> float32 [batch, dim]
 ITEM_FILTER = "item_filter.npz"  # scipy CSR [n_works, n_works]: the linear item filter, top K a row
 POPULARITY = "popularity.json"  # {"global": [work index…], "age_bin": {…}, "country": {…}}
 FEATURES = "features.json"  # names, bins and vocabularies of the encoder's inputs
 RANKER = "ranker.json"  # weights of the sources in the blended score
 RULES = "rules.json"  # rules of the slate
 
-PARTS = (WORKS, EDITIONS, USERS, ITEM_VECTORS, USER_ENCODER, ITEM_FILTER, POPULARITY, FEATURES, RANKER, RULES)
+PARTS = (
+    WORKS,
+    EDITIONS,
+    USERS,
+    ITEM_VECTORS,
+    HISTORY_VECTORS,
+    USER_ENCODER,
+    ITEM_FILTER,
+    POPULARITY,
+    FEATURES,
+    RANKER,
+    RULES,
+)
 
 
 class Part(BaseModel):

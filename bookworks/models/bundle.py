@@ -108,16 +108,15 @@ class Bundle:
     def encode_reader(self, state: ReaderState) -> Floats:
         """The reader's vector, length 1, float32 [dim].
 
-        The encoder's vector (a reader without trained id: from age bin and country alone) is mixed
-        with the weighted mean of the history's item vectors, so that a click counts at once.
+        The encoder knows the history (and for a reader without trained id no more than it, age bin and country); its
+        vector is mixed with the weighted mean of the history's item vectors where that was better on validation.
         """
         user = self.users.get(state.user_id or "", UNKNOWN)
-        age = self._vocabulary.age_bins.get(state.age_bin or "", UNKNOWN)
-        country = self._vocabulary.countries.get(state.country or "", UNKNOWN)
-        vector: Floats = self._encoder.encode([user], [age], [country])[0]
-        if state.history:
+        age, country = self._vocabulary.age_index(state.age_bin), self._vocabulary.country_index(state.country)
+        history, weights = self._checked_history(state)
+        vector: Floats = self._encoder.encode([user], [age], [country], self._encoder.bag(history, weights)[None])[0]
+        if history:
             share = np.float32(self.blend.history_share["warm" if user != UNKNOWN else "session"])
-            history, weights = self._checked_history(state)
             mean = np.asarray(weights, dtype=np.float32) @ self.item_vectors[history]
             vector = (1 - share) * _unit(vector) + share * _unit(mean)
         return _unit(vector)

@@ -37,6 +37,7 @@ class BundleContent:
         editions: `edition_id`, `isbn13` (may be null), `work_id`.
         users: `user_id`, `user_index` (from 1).
         item_vectors: float32 [n_works, dim], rows of length 1.
+        history_vectors: float32 [n_works, history_dim], what the encoder's history is summed from.
         user_encoder: serialised ONNX graph.
         item_filter: S [n_works, n_works].
         popularity: {"global": […], "age_bin": {…}, "country": {…}, "weights": {…}}.
@@ -49,6 +50,7 @@ class BundleContent:
     editions: pa.Table
     users: pa.Table
     item_vectors: Floats
+    history_vectors: Floats
     user_encoder: bytes
     item_filter: csr_matrix
     popularity: Mapping[str, Any]
@@ -127,6 +129,7 @@ def _write_files(folder: Path, content: BundleContent) -> None:
     pq.write_table(content.editions, folder / names.EDITIONS)
     pq.write_table(content.users, folder / names.USERS)
     np.save(folder / names.ITEM_VECTORS, np.ascontiguousarray(content.item_vectors, dtype=np.float32))
+    np.save(folder / names.HISTORY_VECTORS, np.ascontiguousarray(content.history_vectors, dtype=np.float32))
     (folder / names.USER_ENCODER).write_bytes(content.user_encoder)
     save_npz(folder / names.ITEM_FILTER, content.item_filter.astype(np.float32), compressed=False)
     for name, value in (
@@ -186,6 +189,7 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         for name in (names.POPULARITY, names.FEATURES, names.RANKER, names.RULES)
     )
     works = pq.read_table(folder / names.WORKS)
+    history_vectors = np.load(folder / names.HISTORY_VECTORS, allow_pickle=False)
     return BundleParts(
         works=works,
         former_ids=_former_ids(works),
@@ -193,7 +197,7 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         users=dict(zip(users["user_id"].to_pylist(), users["user_index"].to_pylist(), strict=True)),
         item_vectors=np.load(folder / names.ITEM_VECTORS, allow_pickle=False),
         vocabulary=Vocabulary.from_lists(features["age_bins"], features["countries"]),
-        encoder=UserEncoder(folder / names.USER_ENCODER, manifest.embedding_dim),
+        encoder=UserEncoder(folder / names.USER_ENCODER, history_vectors, manifest.embedding_dim),
         item_filter=ItemFilter(load_npz(folder / names.ITEM_FILTER)),
         popularity=Popularity(
             manifest.n_works,
@@ -233,6 +237,9 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
         f"item vectors float32 ({n}, {dim})": parts.item_vectors.shape == (n, dim)
         and parts.item_vectors.dtype == np.float32,
         "item vectors finite": bool(np.isfinite(parts.item_vectors).all()),
+        f"history vectors float32 ({n}, …)": len(parts.encoder.history_vectors) == n
+        and parts.encoder.history_vectors.dtype == np.float32,
+        "history vectors finite": bool(np.isfinite(parts.encoder.history_vectors).all()),
         f"item filter ({n}, {n})": parts.item_filter.shape == (n, n),
         "popularity lists name works of the catalogue": all(0 <= i < n for ranked in listed for i in ranked),
         "popularity ranks the whole catalogue": sorted(parts.popularity.everyone) == list(range(n)),

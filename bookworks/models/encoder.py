@@ -1,20 +1,26 @@
-"""The reader's side of the two-tower model, as ONNX: (user_index, age_bin, country_index) to a vector."""
+"""The reader's side of the two-tower model, as ONNX: (user_index, age_bin, country_index, history) to a vector.
+
+The history comes in as one vector: the sum of its works' rows in a table of their own, weighted by liking, over the
+root of the sum of the weights.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from scipy.sparse import csr_matrix, diags_array
 
 from bookworks.errors import BundleError
 
 UNKNOWN = 0  # index of a reader, an age bin or a country that training did not see
 Floats = npt.NDArray[np.float32]
-INPUTS = ("user_index", "age_bin", "country_index")
+INDICES, HISTORY = ("user_index", "age_bin", "country_index"), "history"
+INPUTS = (*INDICES, HISTORY)
 OUTPUT = "vector"
 
 
@@ -30,24 +36,49 @@ class Vocabulary:
         """Labels in index order, from 1."""
         return cls({a: i for i, a in enumerate(age_bins, 1)}, {c: i for i, c in enumerate(countries, 1)})
 
+    def age_index(self, label: str | None) -> int:
+        """Index of an age bin."""
+        return self.age_bins.get(label or "", UNKNOWN)
+
+    def country_index(self, label: str | None) -> int:
+        """Index of a country."""
+        return self.countries.get(label or "", UNKNOWN)
+
 
 class UserEncoder:
-    """Runs the encoder on one thread; the session is shared, a call takes tens of microseconds."""
+    """Runs the encoder on one thread; the session is shared, a call takes tens of microseconds.
 
-    def __init__(self, path: Path, dim: int) -> None:
+    Attributes:
+        history_vectors: what a work says of a reader who read it, float32 [n_works, history_dim].
+    """
+
+    def __init__(self, graph: Path | bytes, history_vectors: Floats, dim: int) -> None:
         ort.disable_telemetry_events()
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        model = graph if isinstance(graph, bytes) else str(graph)
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises several unrelated types
             raise BundleError("The bundle's encoder cannot be loaded", received=error) from error
-        names = tuple(i.name for i in self._session.get_inputs())
+        self.history_vectors = history_vectors
+        self._check(dim)
+
+    def _check(self, dim: int) -> None:
+        inputs = self._session.get_inputs()
+        names = tuple(i.name for i in inputs)
         if names != INPUTS:
             raise BundleError("The bundle's encoder takes other inputs", received=names, allowed=str(INPUTS))
-        shape = self.encode([UNKNOWN], [UNKNOWN], [UNKNOWN]).shape
+        wanted = inputs[-1].shape[-1]
+        if self.history_vectors.ndim != 2 or self.history_vectors.shape[1] != wanted:
+            raise BundleError(
+                "Encoder and history vectors do not fit together",
+                received=f"history vectors {self.history_vectors.shape}",
+                allowed=f"(n_works, {wanted})",
+            )
+        shape = self.encode([UNKNOWN], [UNKNOWN], [UNKNOWN], self.bag([], [])[None]).shape
         if shape != (1, dim):
             raise BundleError(
                 "Encoder and item vectors do not fit together",
@@ -55,11 +86,24 @@ class UserEncoder:
                 allowed=f"(1, {dim})",
             )
 
-    def encode(self, user_index: list[int], age_bin: list[int], country_index: list[int]) -> Floats:
+    def bag(self, history: Sequence[int], weights: Sequence[float]) -> Floats:
+        """A history as one vector, float32 [history_dim]; zeros for an empty one."""
+        liking = np.asarray(weights, dtype=np.float32)
+        total = liking @ self.history_vectors[np.asarray(history, dtype=np.int64)]
+        bag: Floats = total / np.sqrt(max(liking.sum(), np.float32(1e-12)))
+        return bag
+
+    def bags(self, histories: csr_matrix) -> Floats:
+        """Histories [n, n_works] as one vector each, float32 [n, history_dim]."""
+        totals = np.asarray(histories.sum(axis=1)).ravel()
+        scale = np.maximum(totals, 1e-12) ** -0.5
+        return np.asarray(diags_array(scale) @ (histories @ self.history_vectors), dtype=np.float32)
+
+    def encode(
+        self, user_index: Sequence[int], age_bin: Sequence[int], country_index: Sequence[int], bags: Floats
+    ) -> Floats:
         """Vectors of length 1, float32 [batch, dim]."""
-        feed = {
-            name: np.asarray(values, dtype=np.int64)
-            for name, values in zip(INPUTS, (user_index, age_bin, country_index), strict=True)
-        }
-        out: Floats = self._session.run([OUTPUT], feed)[0]
+        indices = zip(INDICES, (user_index, age_bin, country_index), strict=True)
+        feed = {name: np.asarray(values, dtype=np.int64) for name, values in indices}
+        out: Floats = self._session.run([OUTPUT], feed | {HISTORY: bags})[0]
         return out

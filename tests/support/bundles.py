@@ -60,6 +60,7 @@ def make_tiny_bundle(
             }
         ),
         item_vectors=vectors,
+        history_vectors=0.5 * vectors,
         user_encoder=encoder_to_onnx(weights),
         item_filter=linear_item_filter(ratings, 0.5, 0.5, top_k=20),
         popularity=popularity_lists(
@@ -97,8 +98,8 @@ def _factors(ratings: sparse.csr_matrix, dim: int) -> tuple[np.ndarray, EncoderW
         reader=table,
         age=np.zeros((len(AGE_BINS) + 1, side), np.float32),
         country=np.zeros((len(COUNTRIES) + 1, side), np.float32),
-        skip=np.vstack([np.eye(dim), np.zeros((2 * side, dim))]).astype(np.float32),
-        hidden=np.zeros((dim + 2 * side, side), np.float32),
+        skip=np.vstack([np.eye(dim), np.eye(dim), np.zeros((2 * side, dim))]).astype(np.float32),
+        hidden=np.zeros((2 * dim + 2 * side, side), np.float32),
         hidden_bias=np.zeros(side, np.float32),
         output=np.zeros((side, dim), np.float32),
         output_bias=np.zeros(dim, np.float32),

@@ -17,7 +17,8 @@ from tests.support.datasets import make_dataset, with_titles
 from training import embed_titles
 from training.blend import BlendGrid, choose_blend
 from training.embed_titles import EmbeddingCache, EmbedParams, embed
-from training.losses import in_batch_softmax
+from training.histories import Histories
+from training.losses import log_inclusion, sampled_softmax
 from training.params import Options
 from training.popular_lists import popularity_lists
 from training.recommenders.two_tower import TwoTowerParams
@@ -70,18 +71,48 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     assert set(found["params"]) == {"learning_rate", "temperature", "popularity_power"}
 
 
-def test_the_logq_correction_takes_the_frequency_out_of_each_negative() -> None:
+def test_the_logq_correction_takes_the_frequency_out_of_each_candidate() -> None:
     torch.manual_seed(0)
-    readers, works = (torch.nn.functional.normalize(torch.randn(6, 4), dim=1) for _ in range(2))
-    index, log_q = torch.tensor([0, 1, 2, 2, 3, 4]), torch.log(torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05]))
-    weights = torch.tensor([1.0, 2.0, 1.0, 1.0, 0.5, 1.0])
+    readers, works = (torch.nn.functional.normalize(torch.randn(n, 4), dim=1) for n in (3, 5))
+    log_q = torch.log(torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05]))
+    owner, column, weights = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 4, 0, 3]), torch.tensor([1.0, 2.0, 0.5, 1.0])
     expected = 0.0
-    for i in range(6):
-        logits = {j: float(readers[i] @ works[j]) / 0.2 - float(log_q[index[j]]) for j in range(6)}
-        others = [v for j, v in logits.items() if j == i or index[j] != index[i]]
-        expected += float(weights[i]) * (np.log(np.sum(np.exp(others))) - logits[i])
-    found = in_batch_softmax(readers, works, index, log_q, weights, 0.2)
+    for row, target, weight in zip(owner.tolist(), column.tolist(), weights.tolist(), strict=True):
+        logits = [float(readers[row] @ works[j]) / 0.2 - float(log_q[j]) for j in range(5)]
+        expected += weight * (np.log(np.sum(np.exp(logits))) - logits[target])
+    found = sampled_softmax(readers @ works.T / 0.2, log_q, owner, column, weights)
     assert float(found) == pytest.approx(expected / float(weights.sum()), rel=1e-5)
+
+
+def test_the_chance_to_be_a_candidate_is_that_of_many_draws() -> None:
+    frequency = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
+    rng = np.random.default_rng(0)
+    targets = rng.choice(4, (20_000, 3), p=frequency.numpy())
+    drawn = np.hstack([targets, rng.integers(4, size=(20_000, 2))])
+    share = [(drawn == work).any(axis=1).mean() for work in range(4)]
+    np.testing.assert_allclose(log_inclusion(frequency, 3, 2, 4).exp(), share, atol=0.01)
+
+
+def test_a_target_is_never_in_the_history_it_is_looked_for_with() -> None:
+    data = make_dataset()
+    torch.manual_seed(0)
+    readers = torch.arange(data.n_trained)
+    draw = Histories(data, 0.0, 0.0).draw(readers, 0.3)
+    likings = data.train()
+    for r in readers.tolist():
+        start, stop = [*draw.known.starts.tolist(), len(draw.known.works)][r : r + 2]
+        known, targets = draw.known.works[start:stop].tolist(), draw.targets[draw.owner == r].tolist()
+        assert targets
+        assert sorted(known + targets) == sorted(likings[[r]].indices.tolist())
+        liking = likings[[r]].toarray()[0, known]
+        np.testing.assert_allclose(draw.known.weights[start:stop], liking / np.sqrt(liking.sum()), rtol=1e-5)
+
+
+def test_a_rows_weight_halves_with_each_half_life_of_newer_rows() -> None:
+    data = make_dataset()
+    timeless, timed = (Histories(data, 0.0, half_life) for half_life in (0.0, 2.0))
+    ratio = (timed._weights / timeless._weights)[: int(timed._counts[0])]
+    np.testing.assert_allclose(ratio.numpy(), 0.5 ** (np.arange(len(ratio))[::-1] / 2.0), rtol=1e-5)
 
 
 def test_the_blend_follows_the_source_that_knows(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Any model of reader and work vectors (two-tower, GNN): inner products."""
+"""Any model of reader and work vectors: inner products."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ class VectorRecommender(Recommender):
 
     def summary(self) -> dict[str, Any]:
         """What came of the training, for the stage's metrics."""
-        best = max(line["valid_ndcg_at_20"] for line in self.history)
-        return {"epochs": len(self.history), "valid_ndcg_at_20": best, "history": self.history}
+        return summary_of(self.history)
 
     def save(self, folder: Path) -> None:
         """Write both tables."""
@@ -41,3 +40,11 @@ class VectorRecommender(Recommender):
     def load(cls, folder: Path) -> Self:
         """Read both tables."""
         return cls(np.load(folder / "readers.npy"), np.load(folder / "works.npy"))
+
+
+def summary_of(history: list[dict[str, float]]) -> dict[str, Any]:
+    """`epochs` that were best (all of them where nothing was validated), the value then, and each epoch's line."""
+    values = [line["valid_ndcg_at_20"] for line in history if "valid_ndcg_at_20" in line]
+    if not values:
+        return {"epochs": len(history), "history": history}
+    return {"epochs": int(np.argmax(values)) + 1, "valid_ndcg_at_20": max(values), "history": history}
