@@ -44,7 +44,7 @@ def together(model: nn.Module) -> nn.Module:
     """The model with gradients that are the mean over all processes, beginning from the weights of rank 0."""
     if size() == 1:
         return model
-    return DistributedDataParallel(model, broadcast_buffers=False)
+    return DistributedDataParallel(model, forward_sync_buffers=False)
 
 
 def share(batch: Tensor) -> Tensor:

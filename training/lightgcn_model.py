@@ -31,7 +31,7 @@ class LightGCN(nn.Module):
         self.n_readers, self.n_works = likings.shape
         self.layers = layers
         self.table = nn.Parameter(torch.cat([start, torch.zeros(content.shape[1], start.shape[1])]))
-        self.register_buffer("graph", normalised_graph(likings, content), persistent=False)
+        self.graph = normalised_graph(likings, content)  # no buffer: sparse tensors are not sent between processes
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Unit vectors of all readers and of all works."""

@@ -67,6 +67,13 @@ def test_a_click_changes_the_list(bundle: Bundle) -> None:
     assert after[:9] != before[1:]
 
 
+def test_the_encoder_itself_knows_the_history(bundle: Bundle) -> None:
+    encoder_alone = bundle.with_blend(replace(bundle.blend, history_share={"warm": 0.0, "session": 0.0}))
+    vectors = [encoder_alone.encode_reader(replace(SESSION, history=history)) for history in ([], [0, 5], [1, 6])]
+    assert vectors[1] @ bundle.item_vectors[10] > vectors[0] @ bundle.item_vectors[10]  # of the subject of 0 and 5
+    assert not np.allclose(vectors[1], vectors[2])
+
+
 def test_the_readers_country_decides_a_cold_list(bundle: Bundle) -> None:
     assert bundle.popular(COLD) != bundle.popular(replace(COLD, country="US"))
     assert bundle.popular(replace(COLD, country="atlantis")) == bundle.popular(ReaderState())
@@ -153,9 +160,10 @@ def test_a_bundle_without_or_with_a_foreign_manifest_is_refused(tmp_path: Path) 
     folder = make_tiny_bundle(tmp_path)
     path = folder / names.MANIFEST
     manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"format_version": 99}))
-    with pytest.raises(BundleError, match="another format"):
-        Bundle.load(folder)
+    for version in (1, 99):
+        path.write_text(json.dumps(manifest | {"format_version": version}))
+        with pytest.raises(BundleError, match="another format"):
+            Bundle.load(folder)
     path.write_text("{")
     with pytest.raises(BundleError, match="not readable"):
         Bundle.load(folder)
@@ -178,6 +186,9 @@ def renamed(former_ids: list[str]) -> pa.Table:
         ({"item_vectors": np.full((60, 8), np.nan, np.float32)}, "finite"),
         ({"item_vectors": np.ones((59, 8), np.float32)}, "item vectors float32"),
         ({"item_vectors": np.ones((60, 9), np.float32)}, "do not fit"),
+        ({"history_vectors": np.ones((59, 8), np.float32)}, "history vectors float32"),
+        ({"history_vectors": np.ones((60, 9), np.float32)}, "Encoder and history vectors do not fit"),
+        ({"history_vectors": np.full((60, 8), np.inf, np.float32)}, "history vectors finite"),
         ({"popularity": {"global": [0, 1], "age_bin": {}, "country": {}, "weights": {"global": 1}}}, "whole catalogue"),
     ],
 )
