@@ -15,21 +15,28 @@ from torch import nn
 from training import distributed
 from training.params import Options, Params
 
+SMALL_BATCH = 32
+
 
 class LoopParams(Params):
     """Parameters that every torch model has."""
 
     epochs: int = Field(20, ge=1)
     patience: int = Field(3, ge=1, description="Epochs without a better validation value before it stops.")
-    max_seconds: float = Field(60.0, gt=0, description="No new epoch begins after this …")
+    max_seconds: float = Field(600.0, gt=0, description="No new epoch begins after this …")
     seconds_per_100k_rows: float = Field(0.0, ge=0, description="… and this much more for each 100,000 training rows.")
-    batch_size: int = Field(1024, ge=2)
+    batch_size: int = Field(512, ge=2, description="Rows of a batch, at most.")
+    min_batches: int = Field(16, ge=1, description="Batches of an epoch, at least, where that leaves each 32 rows.")
     learning_rate: float = Field(0.005, gt=0)
     weight_decay: float = Field(0.0, ge=0)
 
     def budget_s(self, n_rows: int) -> float:
         """Seconds after which no new epoch begins, for this many training rows."""
         return self.max_seconds + self.seconds_per_100k_rows * n_rows / 100_000
+
+    def batch_of(self, n_rows: int) -> int:
+        """Rows of a batch, of this many: few rows make small batches, so that an epoch takes enough steps."""
+        return min(self.batch_size, max(n_rows // self.min_batches, SMALL_BATCH))
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def fit_model(
     started, history = time.monotonic(), list[Epoch]()
     best, best_epoch, best_state = -np.inf, 0, None
     for epoch in range(1, params.epochs + 1):
-        loss = _one_epoch(trained, n_rows, optimizer, params.batch_size, shuffle)
+        loss = _one_epoch(trained, n_rows, optimizer, params.batch_of(n_rows), shuffle)
         history.append(_looked_at(epoch, loss, validate, started))
         value = history[-1].valid_ndcg_at_20
         if value is not None:

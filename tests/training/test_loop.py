@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 import pytest
 import torch
 from torch import nn
@@ -19,12 +18,14 @@ from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.held_out import make_held_out
 from training.loop import LoopParams, fit_model
 from training.params import Options
+from training.recommenders.all import Fitter
 from training.recommenders.base import Recommender
 from training.recommenders.encoded import EncodedRecommender
 from training.recommenders.floors import RandomRecommender
 from training.recommenders.gnn import GnnParams, GnnRecommender
 from training.recommenders.two_tower import TwoTowerParams, TwoTowerRecommender
 from training.recommenders.vectors import VectorRecommender
+from training.split_files import hold_out
 
 
 class Line(nn.Module):
@@ -65,14 +66,28 @@ def test_the_best_number_of_epochs_can_be_trained_on_all_rows(model: type[Recomm
     data = make_dataset()
     searched = model.fit(data, params(dim=8, epochs=4, patience=1, batch_size=16), Options(threads=1)).summary()
     assert searched["epochs"] == 1 + int(np.argmax([line["valid_ndcg_at_20"] for line in searched["history"]]))
-    parts = data.interactions["part"]
-    everything = pc.if_else(pc.equal(parts, VALID), TRAIN, parts)
-    whole = data.replaced(
-        data.interactions.set_column(data.interactions.column_names.index("part"), "part", everything)
-    )
+    whole = data.merged(VALID, TRAIN)
     again = model.fit(whole, params(dim=8, epochs=searched["epochs"], batch_size=16), Options(threads=1)).summary()
     assert again["epochs"] == searched["epochs"]
     assert "valid_ndcg_at_20" not in again
+
+
+def test_few_rows_make_small_batches() -> None:
+    params = LoopParams(batch_size=512, min_batches=16)
+    assert [params.batch_of(n) for n in (10, 600, 3200, 100_000)] == [32, 37, 200, 512]
+
+
+def test_a_fitter_finds_the_epochs_on_held_out_rows_unless_it_is_told() -> None:
+    data = make_dataset()
+    data = data.merged(VALID, TRAIN)
+    quick = {"dim": 8, "patience": 2}
+    found = Fitter(Options(threads=1), {"two_tower": quick}).fit("two_tower", data)
+    told = Fitter(Options(threads=1), {"two_tower": quick | {"epochs": 2}}).fit("two_tower", data)
+    assert found.summary()["epochs"] == len(found.history)
+    assert "valid_ndcg_at_20" not in found.history[0]
+    assert told.summary()["epochs"] == 2
+    inner = TwoTowerRecommender.fit(hold_out(data, 0.1, 42), TwoTowerParams(**quick), Options(threads=1))
+    assert found.summary()["epochs"] == inner.summary()["epochs"]
 
 
 def ndcg(model: Recommender, data: Dataset) -> float:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bookworks.errors import SettingError
-from training.dataset import Dataset
+from training.dataset import VALID, Dataset
 from training.params import Options, check_params
 from training.recommenders.base import Recommender
+from training.split_files import hold_out
 
 _PLACES = {
     "random": ("floors", "RandomRecommender"),
@@ -34,6 +35,7 @@ _PLACES = {
     "ranker": ("ranker", "Ranker"),
 }
 NAMES = tuple(_PLACES)
+HELD_OUT = 0.1  # share of the rows that tell how many epochs are best
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -76,13 +78,18 @@ class Fitter:
         return check_params(name, model_class(name).Config, dict(self.configs.get(name, {})))
 
     def fit(self, name: str, data: Dataset) -> Recommender:
-        """The model fitted to the training rows of `data`; the second time the same one."""
+        """The model fitted to the training rows of `data`; the second time the same one.
+
+        A model that trains in epochs, of which neither a part `valid` nor the config says how many, is fitted to nine
+        tenths of the rows first: so many epochs as were best there are trained on all.
+        """
         key = (name, id(data))
         if key not in self._fitted:
             cls, more = model_class(name), {}
             if cls.composite:
                 more = {"fitter": self}
-            self._fitted[key] = data, cls.fit(data, self.config(name), self.options, **more)
+            config = with_epochs(cls, data, self.config(name), self.options)
+            self._fitted[key] = data, cls.fit(data, config, self.options, **more)
         return self._fitted[key][1]
 
     def drop(self, name: str, data: Dataset) -> None:
@@ -92,3 +99,12 @@ class Fitter:
     def forget(self, data: Dataset) -> None:
         """Let go of what was fitted to `data`."""
         self._fitted = {key: value for key, value in self._fitted.items() if value[0] is not data}
+
+
+def with_epochs(cls: type[Recommender], data: Dataset, config: Any, options: Options) -> Any:
+    """The config with as many epochs as are best on held-out training rows; as it is where these are known or found."""
+    trains = "epochs" in type(config).model_fields and "epochs" not in config.model_fields_set
+    if not trains or data.rows(VALID).num_rows:
+        return config
+    inner: Any = cls.fit(hold_out(data, HELD_OUT, options.seed), config, options)
+    return config.model_copy(update={"epochs": inner.summary()["epochs"]})

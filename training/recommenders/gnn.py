@@ -25,6 +25,9 @@ from training.vector_fit import VectorParams, fit_vectors, silent
 class GnnParams(VectorParams):
     """Section `train_gnn`."""
 
+    batch_size: int = Field(4096, ge=2, description="Readers of a batch, at most; each costs a propagation.")
+    learning_rate: float = Field(0.01, gt=0)
+    temperature: float = Field(0.15, gt=0)
     layers: int = Field(2, ge=1)
     content_nodes: bool = Field(False, description="Whether authors and series are nodes of the graph.")
     content_weight: float = Field(1.0, gt=0, description="Weight of a link to author or series; a reader's is 1.")

@@ -21,6 +21,7 @@ from training.vector_fit import VectorParams, fit_vectors, silent
 class TwoTowerParams(VectorParams):
     """Section `train_two_tower`; tuned values of `tune_two_tower` take the place of those here."""
 
+    learning_rate: float = Field(0.004, gt=0)
     reader_ids: bool = Field(False, description="Whether a trained reader has an embedding beside the history.")
     reader_dropout: float = Field(0.5, ge=0, lt=1, description="Share of readers made unknown in training.")
     work_dropout: float = Field(0.1, ge=0, lt=1, description="Share of described works known by content alone.")
