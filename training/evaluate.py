@@ -21,7 +21,18 @@ from training.assemble import assemble
 from training.blend import BlendGrid, choose_blend
 from training.bundle import BundleParams
 from training.dataset import TEST, TRAIN, VALID, Dataset, load_dataset
-from training.files import ALS, BLEND, EVALUATION, GNN, ITEM_FILTER, METRICS, POPULARITY, TWO_TOWER, write_json
+from training.files import (
+    ALS,
+    BLEND,
+    BLEND_CHOICES,
+    EVALUATION,
+    GNN,
+    ITEM_FILTER,
+    METRICS,
+    POPULARITY,
+    TWO_TOWER,
+    write_json,
+)
 from training.held_out import KS, HeldOut, make_held_out, measure, rank_with_bundle
 from training.params import Options, load_params
 from training.recommenders.als import AlsRecommender
@@ -83,7 +94,7 @@ def main() -> None:
     flat = {f"{r['model']}.{r['metric']}_at_{r['k']}": r["value"] for r in rows if r["slice"] == "all"}
     chosen = {f"blend_valid_ndcg_at_20.{tier}": choice.valid_ndcg_at_20 for tier, choice in choices.items()}
     write_json(METRICS / "evaluate.json", flat | chosen | {"test_readers": len(tests), "valid_readers": len(valid)})
-    write_json(EVALUATION.parent / "blend.json", {tier: asdict(choice) for tier, choice in choices.items()})
+    write_json(BLEND_CHOICES, {tier: asdict(choice) for tier, choice in choices.items()})
 
 
 if __name__ == "__main__":

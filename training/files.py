@@ -24,9 +24,11 @@ POPULARITY = Path("models/popularity")
 BLEND = Path("models/blend/ranker.json")
 
 EVALUATION = Path("evaluation/metrics.json")  # rows: model, metric, k, slice, value, low, high
+BLEND_CHOICES = Path("evaluation/blend.json")  # tier -> weights, history_share, valid_ndcg_at_20
 BUNDLE = Path("bundle")  # bundle/<version>/
 GATE = Path("gate.json")
 GATE_TEXT = Path("gate.txt")
+GATE_PAGE = Path("gate.html")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,6 +1,7 @@
 """The gate: compares the run's bundle with the one that serves now. `python -m training.gate --run-id ID`.
 
-Exit 0: passed. Exit 3: refused; the failed lines, in words, are printed and kept in the workspace and in MLflow.
+Exit 0: passed. Exit 3: refused. Each line, in words, is printed and kept in the workspace and in MLflow, with a page
+that shows the intervals.
 """
 
 from __future__ import annotations
@@ -20,14 +21,13 @@ from bookworks.contracts.bundle import CHAMPION
 from bookworks.errors import TerminalError
 from bookworks.models.bundle import Bundle
 from bookworks.settings import Settings, get_settings
-from training.dataset import TEST, TRAIN, VALID, load_dataset
-from training.files import BUNDLE, GATE, GATE_TEXT, write_json
-from training.held_out import HeldOut, make_held_out
+from training.files import BUNDLE, GATE, GATE_PAGE, GATE_TEXT, write_json
+from training.gate_page import page, read_tried
+from training.judge import judge, load_case
 from training.origin import load_origin
 from training.params import Options, load_params
-from training.split import SplitParams
 from training.tracking import log_files
-from training.verdict import GateParams, Unreadable, Verdict, judge
+from training.verdict import GateParams, Unreadable, Verdict
 from training.workspace import existing
 
 EXIT_REFUSED = 3
@@ -42,7 +42,7 @@ def gate(run_id: Annotated[str, typer.Option(help="The training run.")]) -> None
     workspace = existing(settings, run_id)
     with chdir(workspace):
         params, options = load_params("gate", GateParams), load_params("options", Options)
-        verdict = judge(own_bundle(), serving_bundle(settings), held_out_readers(params), params, options.seed)
+        verdict = judge(own_bundle(), serving_bundle(settings), load_case(params, options), params, options.seed)
         keep(settings, verdict)
     print(verdict.text())
     if not verdict.passed:
@@ -89,22 +89,16 @@ def serving_bundle(settings: Settings) -> Bundle | Unreadable | None:
         return Unreadable(version or f"model version {champion.version}", why)
 
 
-def held_out_readers(params: GateParams) -> HeldOut:
-    """The test readers of the current workspace."""
-    data = load_dataset()
-    relevant_weight = load_params("split", SplitParams).relevant_weight
-    return make_held_out(data, (TRAIN, VALID), TEST, relevant_weight, params.max_readers)
-
-
 def keep(settings: Settings, verdict: Verdict) -> None:
-    """Write the verdict into the workspace and MLflow."""
+    """Write the verdict, as JSON, text and page, into the workspace and MLflow."""
     write_json(GATE, verdict.to_json())
     GATE_TEXT.write_text(verdict.text() + "\n", encoding="utf-8")
+    GATE_PAGE.write_text(page(verdict, read_tried()), encoding="utf-8")
     origin = load_origin()
     client = mlflow.connect(settings)
     tags = {"gate": "passed" if verdict.passed else "refused", "bundle_version": verdict.challenger}
     mlflow.log(client, settings, origin.mlflow_run_id, tags=tags)
-    log_files(settings, origin.mlflow_run_id, [Path(os.curdir) / GATE, Path(os.curdir) / GATE_TEXT])
+    log_files(settings, origin.mlflow_run_id, [Path(os.curdir) / path for path in (GATE, GATE_TEXT, GATE_PAGE)])
 
 
 if __name__ == "__main__":

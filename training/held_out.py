@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,22 @@ class HeldOut:
         """NDCG@k of each reader."""
         return ndcg_at(find_hits(ranked, self.relevant, self.n_works), self.n_relevant, k)
 
+    def rows_by_hash(self, n: int) -> npt.NDArray[np.int64]:
+        """Rows of at most `n` readers, in their order, chosen by a hash of the reader's id."""
+        return by_hash([str(state.user_id) for state in self.states], n)
+
+    def some(self, rows: npt.NDArray[np.int64]) -> HeldOut:
+        """These readers alone."""
+        part = self.batch
+        ages, countries = ([values[i] for i in rows] for values in (part.age_bins, part.countries))
+        return HeldOut(
+            batch=Batch(part.rows[rows], part.histories[rows], ages, countries),
+            states=[self.states[i] for i in rows],
+            relevant=[self.relevant[i] for i in rows],
+            slices=self.slices[rows],
+            n_works=self.n_works,
+        )
+
 
 def make_held_out(
     data: Dataset, known: tuple[str, ...], held_out: str, relevant_weight: float, max_readers: int
@@ -64,9 +81,7 @@ def make_held_out(
     held.eliminate_zeros()
     readers = np.flatnonzero(np.diff(held.tocsr().indptr))
     users = data.labels("user_id")
-    if readers.size > max_readers:
-        order = np.argsort([hash_share(str(users[r])) for r in readers], kind="stable")
-        readers = np.sort(readers[order[:max_readers]])
+    readers = readers[by_hash([str(users[r]) for r in readers], max_readers)]
     ages, countries = data.labels("age_bin"), data.labels("country")
     rows = np.where(readers < data.n_trained, readers, -1)
     past = data.histories(readers, *known)
@@ -81,6 +96,13 @@ def make_held_out(
         slices=np.where(rows >= 0, "warm", np.where([bool(works) for works, _ in past], "session", "cold")),
         n_works=data.n_works,
     )
+
+
+def by_hash(ids: Sequence[str], n: int) -> npt.NDArray[np.int64]:
+    """Places of at most `n` ids, rising; the same ids give the same places."""
+    if len(ids) <= n:
+        return np.arange(len(ids))
+    return np.sort(np.argsort([hash_share(one) for one in ids], kind="stable")[:n])
 
 
 def rank_with_bundle(bundle: Bundle, states: list[ReaderState], n: int) -> Ranked:

@@ -36,16 +36,17 @@ def make_tiny_bundle(
     created_at: datetime | None = None,
     max_per_author: int = 0,
     merged: Mapping[int, int] = MappingProxyType({}),
+    ratings: sparse.csr_matrix | None = None,
 ) -> Path:
     """Write a bundle under `folder` and return its own folder `folder/<version>`.
 
     Works are `w000`, `w001`, … with two editions each (`w000-e0` with an ISBN-13, `w000-e1` without); readers `r000`, …
     like works of one of five subjects. Another seed or `created_at` gives another version. `merged`: numbers of works
-    that were merged into others of the same bundle.
+    that were merged into others of the same bundle. `ratings` [n_readers, n_works] takes the place of the drawn ones.
     """
     rng = np.random.default_rng(seed)
     numbers = [i for i in range(n_works) if i not in merged]
-    ratings = _ratings(rng, n_readers, n_works)[:, numbers]
+    ratings = (_ratings(rng, n_readers, n_works) if ratings is None else ratings)[:, numbers]
     vectors, weights = _factors(ratings, dim)
     ages = [AGE_BINS[i % len(AGE_BINS)] for i in range(n_readers)]
     countries = [COUNTRIES[i % len(COUNTRIES)] for i in range(n_readers)]

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import sparse
 
 from bookworks.models.bundle import Blend, Bundle
-from bookworks.models.reader import ReaderState
-from tests.support.bundles import COUNTRIES, SUBJECTS, TIERS, make_tiny_bundle
-from training.held_out import HeldOut
-from training.recommenders.base import Batch
-from training.verdict import GateParams, Unreadable, champion_lines, judge
+from tests.support.bundles import TIERS, make_tiny_bundle
+from tests.support.cases import make_case, make_split
+from training.dataset import TRAIN
+from training.gate_lines import champion_lines
+from training.judge import Case, judge
+from training.verdict import GateParams, Unreadable
 
 N_WORKS = 60
-PARAMS = GateParams(k=10, tolerance=0.1)
+PARAMS = GateParams(
+    k=10, tolerance=0.1, floors={"item_knn": {"neighbours": 1}, "item_filter": {"top_k": 1}}, max_ndcg=0.95
+)
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("good"), N_WORKS, n_readers=80))
+    ratings = make_split(80, N_WORKS).matrix(TRAIN)
+    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("good"), N_WORKS, n_readers=80, ratings=ratings))
 
 
 @pytest.fixture(scope="module")
@@ -39,31 +41,25 @@ def noise(tmp_path_factory: pytest.TempPathFactory, good: Bundle) -> Bundle:
     return bundle
 
 
-def held_out(n: int = 80) -> HeldOut:
+@pytest.fixture(scope="module")
+def case() -> Case:
     """Readers who will read works of their own subject next."""
-    rng = np.random.default_rng(5)
-    states, relevant = [], []
-    for reader in range(n):
-        own = rng.permutation(np.arange(reader % len(SUBJECTS), N_WORKS, len(SUBJECTS))).tolist()
-        states.append(ReaderState(f"r{reader:03d}", own[:4], [1.0] * 4, None, COUNTRIES[reader % 2]))
-        relevant.append(own[4:8])
-    batch = Batch(np.arange(n), sparse.csr_matrix((n, N_WORKS)), [None] * n, [None] * n)
-    return HeldOut(batch, states, relevant, np.full(n, "warm"), N_WORKS)
+    return make_case(PARAMS)
 
 
 def failed(verdict) -> list[str]:
     return [line.name for line in verdict.lines if not line.passed]
 
 
-def test_a_good_bundle_passes_the_floors_at_its_first_deployment(good: Bundle) -> None:
-    verdict = judge(good, None, held_out(), PARAMS, 1)
+def test_a_good_bundle_passes_the_floors_at_its_first_deployment(good: Bundle, case: Case) -> None:
+    verdict = judge(good, None, case, PARAMS, 1)
     assert verdict.passed
     assert "no model serves yet" in verdict.text()
     assert verdict.to_json()["passed"] is True
 
 
-def test_random_scores_are_refused_and_the_failed_line_is_named_with_numbers(noise: Bundle) -> None:
-    verdict = judge(noise, None, held_out(), PARAMS, 1)
+def test_random_scores_are_refused_and_the_failed_line_is_named_with_numbers(noise: Bundle, case: Case) -> None:
+    verdict = judge(noise, None, case, PARAMS, 1)
     assert not verdict.passed
     assert "random" in failed(verdict)
     first = verdict.text().splitlines()[1]
@@ -71,34 +67,34 @@ def test_random_scores_are_refused_and_the_failed_line_is_named_with_numbers(noi
     assert "its lower bound must be above 0" in verdict.text()
 
 
-def test_worse_than_the_champion_is_refused(good: Bundle, noise: Bundle) -> None:
-    verdict = judge(noise, good, held_out(), PARAMS, 1)
+def test_worse_than_the_champion_is_refused(good: Bundle, noise: Bundle, case: Case) -> None:
+    verdict = judge(noise, good, case, PARAMS, 1)
     assert "champion" in failed(verdict)
     assert good.manifest.version in verdict.text()
 
 
-def test_as_good_as_the_champion_is_passed(good: Bundle) -> None:
-    assert judge(good, good, held_out(), PARAMS, 1).passed
+def test_as_good_as_the_champion_is_passed(good: Bundle, case: Case) -> None:
+    assert judge(good, good, case, PARAMS, 1).passed
 
 
-def test_a_champion_with_another_catalogue_is_compared_by_work_id(good: Bundle, tmp_path: Path) -> None:
+def test_a_champion_with_another_catalogue_is_compared_by_work_id(good: Bundle, tmp_path: Path, case: Case) -> None:
     smaller = Bundle.load(make_tiny_bundle(tmp_path, 30, n_readers=80))
-    verdict = judge(good, smaller, held_out(), PARAMS, 1)
+    verdict = judge(good, smaller, case, PARAMS, 1)
     assert verdict.passed
-    assert "champion" not in failed(judge(good, smaller, held_out(), replace_params(tolerance=0.0), 1))
+    assert "champion" not in failed(judge(good, smaller, case, replace_params(tolerance=0.0), 1))
 
 
-def test_popularity_for_everyone_does_not_beat_popularity(good: Bundle) -> None:
+def test_popularity_for_everyone_does_not_beat_popularity(good: Bundle, case: Case) -> None:
     popular = good.with_blend(Blend({tier: {"popularity": 1.0} for tier in TIERS}, good.blend.history_share))
-    assert "popularity" in failed(judge(popular, None, held_out(), PARAMS, 1))
+    assert "popularity" in failed(judge(popular, None, case, PARAMS, 1))
 
 
-def test_too_little_coverage_is_refused(good: Bundle) -> None:
-    assert failed(judge(good, None, held_out(), replace_params(min_coverage=1.0, k=1), 1)) == ["coverage"]
+def test_too_little_coverage_is_refused(good: Bundle, case: Case) -> None:
+    assert failed(judge(good, None, case, replace_params(min_coverage=1.0, k=1), 1)) == ["coverage"]
 
 
 def test_no_readers_at_all_is_refused(good: Bundle) -> None:
-    nobody = replace(held_out(0), states=[], relevant=[])
+    nobody = make_case(PARAMS, n_readers=0)
     assert "readers" in failed(judge(good, None, nobody, PARAMS, 1))
 
 
@@ -128,8 +124,8 @@ def test_few_readers_do_not_let_a_large_loss_through() -> None:
     assert champion_failures(-0.02, n=20, spread=0.1, tolerance=0.05) == ["champion_tolerance"]
 
 
-def test_a_champion_that_cannot_be_read_refuses_in_words(good: Bundle) -> None:
-    verdict = judge(good, Unreadable("v7", "hash of works.parquet differs."), held_out(), PARAMS, 1)
+def test_a_champion_that_cannot_be_read_refuses_in_words(good: Bundle, case: Case) -> None:
+    verdict = judge(good, Unreadable("v7", "hash of works.parquet differs."), case, PARAMS, 1)
     assert failed(verdict) == ["champion"]
     assert verdict.champion == "v7"
     assert "the serving v7 cannot be read" in verdict.text()
