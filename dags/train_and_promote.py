@@ -14,7 +14,8 @@ taken from DVC's cache. The gate compares with the model that serves now; only w
 **Triage**
 - `gate` failed with "refused": not an error of the line. The task's log and the run in MLflow
   (`gate.txt`, with plots `gate.html`) say which line failed. Nothing is registered, the old champion serves on;
-  `make demo` says so and goes on to its end. Only before the first champion there is none to serve: then the demo ends there.
+  `make demo` says so and goes on to its end. Only before the first champion there is none to serve: then the demo
+  ends there.
 - A training task failed: MLflow has the run; clear the task, finished stages are not repeated.
 - Out of memory: lower the sizes in `params.yaml`.
 """

@@ -124,8 +124,13 @@ def _version(champion: Bundle | Unreadable | None) -> str | None:
 def champion_ndcg(champion: Bundle, challenger: Bundle, tests: HeldOut, k: int) -> Values:
     """NDCG@k of the serving bundle for the same readers; works that it does not have cannot be found by it."""
     lists = rank_with_bundle(champion, known_to(champion, challenger, tests.states), k)
-    relevant = [_translated(works, challenger, champion) for works in tests.relevant]
-    return ndcg_at(find_hits(lists, relevant, len(champion)), tests.n_relevant, k)
+    relevant = [translated(works, challenger, champion) for works in tests.relevant]
+    return ndcg_of(lists, relevant, tests, len(champion), k)
+
+
+def ndcg_of(lists: Ranked, relevant: list[list[int]], tests: HeldOut, n_works: int, k: int) -> Values:
+    """NDCG@k of lists in a bundle's own indices; works of `tests` that it does not have count as missed."""
+    return ndcg_at(find_hits(lists, relevant, n_works), tests.n_relevant, k)
 
 
 def known_to(bundle: Bundle, source: Bundle, states: list[ReaderState]) -> list[ReaderState]:
@@ -140,6 +145,7 @@ def _known_to(bundle: Bundle, source: Bundle, state: ReaderState) -> ReaderState
     return replace(state, history=[i for i, _ in known], weights=[w for _, w in known])
 
 
-def _translated(works: list[int], source: Bundle, target: Bundle) -> list[int]:
+def translated(works: list[int], source: Bundle, target: Bundle) -> list[int]:
+    """Work indices of one bundle in another, without works that it does not have."""
     found = (target.index_of.get(source.work_ids[i]) for i in works)
     return [i for i in found if i is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,10 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bookworks.adapters import mlflow
+from bookworks.adapters.registry import fetch_bundle
 from bookworks.contracts.bundle import CHALLENGER, CHAMPION
 from bookworks.errors import SettingError, TerminalError
+from bookworks.models.bundle import Bundle
 from bookworks.settings import Settings, get_settings
-from training import registry, workspace
+from training import comparing, registry, workspace
+from training.files import SPLIT
 
 METRIC_NAMES = tuple(f"{metric}_at_{k}" for k in (10, 20) for metric in ("ndcg", "recall", "coverage", "novelty"))
 SHOWN = ("ndcg_at_10", "recall_at_10", "coverage_at_10")
@@ -62,10 +66,19 @@ def compare(
     second: Annotated[str, typer.Argument(help="Bundle version, number or alias.")] = CHALLENGER,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show two bundles side by side: metrics each measured on its own run's test readers."""
+    """Show what changed from one bundle to another, and for whom.
+
+    The metrics of each are of its own run's test readers; then both rank for the test readers of the newer run, if its
+    workspace is still there.
+    """
     settings, client = _connect()
     rows = [row_of(client, settings, _resolve(client, settings, name)) for name in (first, second)]
-    _show(rows, as_json)
+    found = compared(settings, rows)
+    if as_json:
+        print(json.dumps({"bundles": rows} | found))
+        return
+    _show(rows, False)
+    comparing.show(found, Console())
 
 
 @app.command()
@@ -75,6 +88,27 @@ def prune(
     """Remove the workspaces of old training runs; bundles, MLflow and DVC's cache keep what they have."""
     removed = workspace.prune(get_settings(), keep)
     print(f"removed: {', '.join(removed) or 'nothing'}")
+
+
+def compared(settings: Settings, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Differences of two bundles: origin, parameters, and lists for the same readers, or why these are not known."""
+    bundles = [Bundle.load(fetch_bundle(settings, row["bundle"], settings.bundle_cache_path)) for row in rows]
+    runs = [_workspace(settings, row["training_run"]) for row in rows]
+    params = comparing.changed_params(runs[0], runs[1]) if runs[0] and runs[1] else {}
+    found: dict[str, Any] = {"origins": comparing.origins(*bundles), "params": params, "readers_compared": None}
+    newer = max((0, 1), key=lambda i: bundles[i].manifest.created_at)
+    run = runs[newer]
+    if run is None:
+        why = f"The workspace of the run {rows[newer]['training_run']} is gone, and with it the test readers: "
+        return found | {"why_not": f"{why}the lists are not compared."}
+    tests, k = comparing.readers_of(run)
+    return found | {"readers_compared": comparing.compare(*bundles, bundles[newer], tests, k)}
+
+
+def _workspace(settings: Settings, run_id: str) -> Path | None:
+    """The folder of a run, if its split is still there."""
+    folder = workspace.folder_of(settings, run_id) if run_id else None
+    return folder if folder and (folder / SPLIT / "interactions.parquet").is_file() else None
 
 
 def row_of(client: MlflowClient, settings: Settings, version: ModelVersion) -> dict[str, Any]:
