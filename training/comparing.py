@@ -79,7 +79,7 @@ def exposure(one: Side, two: Side) -> dict[str, list[dict[str, Any]]]:
     """Works that are in more lists than before, and in fewer, the most changed first."""
     titles = _titles(one.bundle) | _titles(two.bundle)
     before, after = (Counter(work for row in side.lists for work in row) for side in (one, two))
-    changed = sorted(((after[work] - before[work], work) for work in before | after), key=lambda c: (-c[0], c[1]))
+    changed = sorted(((after[work] - before[work], work) for work in before | after), key=lambda c: (-abs(c[0]), c[1]))
 
     def told(rows: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
         return [
@@ -88,7 +88,7 @@ def exposure(one: Side, two: Side) -> dict[str, list[dict[str, Any]]]:
         ]
 
     gained = [row for row in changed if row[0] > 0][:MOST]
-    lost = [row for row in reversed(changed) if row[0] < 0][:MOST]
+    lost = [row for row in changed if row[0] < 0][:MOST]
     return {"gained": told(gained), "lost": told(lost)}
 
 

@@ -28,13 +28,13 @@ def write(path: Path, rows: list[tuple[str, str, int]], names: tuple[str, str, s
 
 
 def drifting(seed: int = 3) -> list[tuple[str, str, int]]:
-    """Each month readers of one of two tastes read four of the thirty works of that month, half of them new."""
+    """Each month readers of one of two tastes read four of the thirty works of that month, a third of them new."""
     rng = np.random.default_rng(seed)
     return [
         (f"r{reader}", f"{'ab'[reader % 2]}{work}", month)
         for month in range(6)
         for reader in range(40)
-        for work in 15 * month + rng.permutation(30)[:4]
+        for work in 10 * month + rng.permutation(30)[:4]
     ]
 
 
