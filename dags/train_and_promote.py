@@ -2,14 +2,16 @@
 
 from airflow.sdk import DAG, chain
 
-from orchestration.assets import CHALLENGER, MARTS
+from orchestration.assets import CHALLENGER, CHAMPION_IS_OLD, MARTS
 from orchestration.defaults import DAG_DEFAULTS
 from orchestration.operators import CommandOperator
 
 DOC = """
 ### From the marts to a model that may serve
 Each task runs DVC stages in the workspace of this run (`runs/<id>` in the state folder). An unchanged stage is
-taken from DVC's cache. The gate compares with the model that serves now; only what passes is registered.
+taken from DVC's cache. It runs when the marts have changed, and when the model that serves is older than
+`retrain.interval_days` of `params.yaml` (the DAG `housekeeping` looks). The gate compares with the model that serves
+now; only what passes is registered.
 
 **Triage**
 - `gate` failed with "refused": not an error of the line. The task's log and the run in MLflow
@@ -23,7 +25,11 @@ taken from DVC's cache. The gate compares with the model that serves now; only w
 RUN = "--run-id={{ dag_run.run_after.strftime('%Y%m%dT%H%M%S') }}"
 
 with DAG(
-    dag_id="train_and_promote", doc_md=DOC, schedule=[MARTS], tags=["impact:high", "training"], **DAG_DEFAULTS
+    dag_id="train_and_promote",
+    doc_md=DOC,
+    schedule=MARTS | CHAMPION_IS_OLD,
+    tags=["impact:high", "training"],
+    **DAG_DEFAULTS,
 ) as dag:
     snapshot = CommandOperator(task_id="snapshot", arguments=["training.repro", RUN, "snapshot", "split"])
     embed_titles = CommandOperator(task_id="embed_titles", arguments=["training.repro", RUN, "embed_titles"])

@@ -6,10 +6,12 @@ import ast
 import importlib.util
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
+import jinja2
 import pytest
 import typer
-from airflow.sdk import DAG
+from airflow.sdk import DAG, AssetAny
 
 from bookworks.cli.main import app
 from bookworks.settings import PROJECT_ROOT
@@ -91,9 +93,19 @@ def test_each_bookworks_command_exists(dags: dict[str, DAG], name: str) -> None:
 
 def test_assets_chain_the_dags(dags: dict[str, DAG]) -> None:
     produced = {outlet.name for dag in dags.values() for task in dag.tasks for outlet in task.outlets}
-    assert produced == {"lake_clean", "marts", "challenger"}
-    for consumer, asset in (("features", "lake_clean"), ("train_and_promote", "marts"), ("publish", "challenger")):
-        assert [a.name for a in dags[consumer].timetable.asset_condition.objects] == [asset]
+    assert produced == {"lake_clean", "marts", "challenger", "champion_is_old"}
+    wanted = {"features": ["lake_clean"], "train_and_promote": ["marts", "champion_is_old"], "publish": ["challenger"]}
+    for consumer, assets in wanted.items():
+        assert [a.name for a in dags[consumer].timetable.asset_condition.objects] == assets
+    assert isinstance(dags["train_and_promote"].timetable.asset_condition, AssetAny)
+
+
+def test_an_old_champion_starts_a_training_and_a_young_one_does_not(dags: dict[str, DAG]) -> None:
+    task = dags["housekeeping"].get_task("train_when_old")
+    for said, rendered in (("due: …", "due"), ("not due: …", ""), (None, "")):
+        pulled = SimpleNamespace(xcom_pull=lambda task_ids, said=said: said)
+        assert jinja2.Template(task.skip_unless).render(ti=pulled) == rendered
+    assert [asset.name for asset in task.outlets] == ["champion_is_old"]
 
 
 def test_nothing_takes_works_that_were_not_measured(dags: dict[str, DAG]) -> None:

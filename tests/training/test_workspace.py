@@ -13,6 +13,7 @@ from bookworks.errors import SettingError, TerminalError, TransientError
 from bookworks.settings import PROJECT_ROOT, Settings
 from training import (
     bundle,
+    due,
     embed_titles,
     evaluate,
     snapshot,
@@ -46,6 +47,7 @@ SECTIONS = {
     "evaluate": evaluate.EvaluateParams,
     "bundle": bundle.BundleParams,
     "gate": GateParams,
+    "retrain": due.RetrainParams,
 }
 
 
@@ -57,7 +59,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_each_stage_has_a_module_and_a_section_of_its_name() -> None:
     stages = yaml.safe_load((PROJECT_ROOT / "dvc.yaml").read_text())["stages"]
     params = yaml.safe_load((PROJECT_ROOT / "params.yaml").read_text())
-    assert set(stages) | {"options", "gate"} == set(params) == set(SECTIONS)
+    assert set(stages) | {"options", "gate", "retrain"} == set(params) == set(SECTIONS)
     for name, stage in stages.items():
         assert stage["cmd"] == f"python -m training.{name}"
         assert (PROJECT_ROOT / "training" / f"{name}.py").is_file()
