@@ -23,7 +23,7 @@ DUE, NOT_DUE = "due", "not due"
 class RetrainParams(Params):
     """Section `retrain`."""
 
-    interval_days: int = Field(30, ge=1, description="Age from which the champion is trained anew.")
+    interval_days: int = Field(14, ge=1, description="Age from which the champion is trained anew.")
 
 
 def said(registered: datetime | None, now: datetime, params: RetrainParams) -> str:
