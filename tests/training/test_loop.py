@@ -102,11 +102,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ranks.main(folder / "alone")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launch, "-m", "tests.support.ranks", str(folder)]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=550)
     assert done.returncode == 0, done.stderr
     return folder
 
 
+@pytest.mark.timeout(600)  # three times the libraries are imported, on whatever a busy machine leaves
 @pytest.mark.parametrize(("name", "model"), [("two_tower", EncodedRecommender), ("gnn", VectorRecommender)])
 def test_two_processes_end_with_one_model_as_good_as_that_of_one(
     trained: Path, name: str, model: type[Recommender]
