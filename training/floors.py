@@ -1,4 +1,8 @@
-"""Floors of the gate: simple models fitted to everything but the test part, ranked for the test readers."""
+"""Floors of the gate: simple models, ranked for the test readers.
+
+Learned floors see what the bundle's models see: the part `train` to learn from, `valid` too as history. Popularity is
+counted over both.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +38,9 @@ def rank_floors(
     lists = {RANDOM: random_lists(tests, params.k, options.seed)}
     for name in (POPULARITY, *params.floors):
         if name != EASE or data.n_works <= params.max_ease_works:
-            lists[name] = fitter.fit(name, known).recommend(tests.batch, params.k, options.threads).works
-            fitter.drop(name, known)
+            rows = known if name == POPULARITY else data
+            lists[name] = fitter.fit(name, rows).recommend(tests.batch, params.k, options.threads).works
+            fitter.drop(name, rows)
     return lists
 
 

@@ -29,12 +29,14 @@ def beats(name: str, own: Values, floor: Values, k: int) -> Line:
     return Line(name, gain.low > 0, f"{_against(own, floor, name, k)}; its lower bound must be above 0.", gain)
 
 
-def learned_floor_lines(own: Values, floors: Mapping[str, Values], k: int) -> list[Line]:
+def learned_floor_lines(own: Values, floors: Mapping[str, Values], params: GateParams) -> list[Line]:
     """Worse than no learned floor beyond chance, and better than at least one.
 
     To be surely better than each would refuse a model that is as good as the best of them, which is itself chosen
-    after the fact (docs/adr/0010).
+    after the fact (docs/adr/0010). With few readers the order of models that are nearly equal is chance: then a
+    better one is not asked for.
     """
+    k = params.k
     gains = {name: mean_interval(own - floor) for name, floor in floors.items()}
     lines = [
         Line(
@@ -47,8 +49,10 @@ def learned_floor_lines(own: Values, floors: Mapping[str, Values], k: int) -> li
     ]
     if gains:
         beaten = [name for name, gain in gains.items() if gain.value > 0]
-        text = f"beats {', '.join(beaten) or 'none'} of the learned floors {', '.join(gains)}; at least one is needed."
-        lines.append(Line("learned_floors", bool(beaten), text))
+        few = own.size < params.min_readers_to_beat
+        needed = f"fewer than {params.min_readers_to_beat} readers cannot tell" if few else "at least one is needed"
+        text = f"beats {', '.join(beaten) or 'none'} of the learned floors {', '.join(gains)}; {needed}."
+        lines.append(Line("learned_floors", bool(beaten) or few, text))
     return lines
 
 

@@ -67,7 +67,7 @@ def judge(
     serving = champion_ndcg(champion, challenger, tests, k) if isinstance(champion, Bundle) else None
     slices = gate_lines.slices_of(tests, own, serving)
     lines = [gate_lines.readers_line(len(tests)), leaks.split_line(case.spans)]
-    lines += floor_lines(own, floors, k)
+    lines += floor_lines(own, floors, params)
     lines += _champion_lines(champion, own, serving, params)
     lines += [gate_lines.slices_line(slices, params)] if serving is not None else []
     lines.append(gate_lines.coverage_line(lists, len(challenger), params))
@@ -76,12 +76,12 @@ def judge(
     return Verdict(challenger.manifest.version, _version(champion), len(tests), lines, slices)
 
 
-def floor_lines(own: Values, floors: dict[str, Values], k: int) -> list[Line]:
+def floor_lines(own: Values, floors: dict[str, Values], params: GateParams) -> list[Line]:
     """What knows no reader must surely be beaten; what learned must not be missed."""
     plain = (RANDOM, POPULARITY)
     learned = {name: values for name, values in floors.items() if name not in plain}
-    lines = [gate_lines.beats(name, own, floors[name], k) for name in plain]
-    return lines + gate_lines.learned_floor_lines(own, learned, k)
+    lines = [gate_lines.beats(name, own, floors[name], params.k) for name in plain]
+    return lines + gate_lines.learned_floor_lines(own, learned, params)
 
 
 def leak_lines(

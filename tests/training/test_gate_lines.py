@@ -122,16 +122,19 @@ def test_parts_that_share_an_instant_are_refused() -> None:
 
 def test_worse_than_a_learned_floor_beyond_chance_is_refused() -> None:
     own = np.linspace(0, 0.2, 200)
-    lines = gate_lines.learned_floor_lines(own, {"item_knn": own - 0.01, "ease": own + 0.01}, 10)
+    lines = gate_lines.learned_floor_lines(own, {"item_knn": own - 0.01, "ease": own + 0.01}, PARAMS)
     assert [line.name for line in lines if not line.passed] == ["ease"]
 
 
 def test_what_beats_no_learned_floor_is_refused() -> None:
-    own = np.linspace(0, 0.2, 200)
-    noise = np.where(np.arange(200) % 2, 0.05, -0.049)
-    lines = gate_lines.learned_floor_lines(own, {"item_knn": own + noise, "ease": own + noise}, 10)
+    own = np.linspace(0, 0.2, 500)
+    noise = np.where(np.arange(500) % 2, 0.05, -0.049)
+    lines = gate_lines.learned_floor_lines(own, {"item_knn": own + noise, "ease": own + noise}, PARAMS)
     assert [line.name for line in lines if not line.passed] == ["learned_floors"]
     assert "beats none" in lines[-1].text
+    few = gate_lines.learned_floor_lines(own[:499], {"item_knn": (own + noise)[:499]}, PARAMS)
+    assert few[-1].passed
+    assert "cannot tell" in few[-1].text
 
 
 def test_a_slice_that_loses_is_refused_though_the_whole_gains(case: Case) -> None:
