@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bookworks.metrics.bootstrap import coverage_interval, mean_interval
+from bookworks.metrics.bootstrap import Interval, coverage_interval, mean_interval
 from bookworks.metrics.ranking import Ranked, Values
 from bookworks.models.bundle import Bundle
 from bookworks.models.reader import ReaderState
@@ -29,6 +29,9 @@ def beats(name: str, own: Values, floor: Values, k: int) -> Line:
     return Line(name, gain.low > 0, f"{_against(own, floor, name, k)}; its lower bound must be above 0.", gain)
 
 
+ALIKE = ("item_filter", "ease")  # two linear item-item models: one of them is the floor
+
+
 def learned_floor_lines(own: Values, floors: Mapping[str, Values], params: GateParams) -> list[Line]:
     """Worse than no learned floor beyond chance, and better than at least one.
 
@@ -38,15 +41,9 @@ def learned_floor_lines(own: Values, floors: Mapping[str, Values], params: GateP
     """
     k = params.k
     gains = {name: mean_interval(own - floor) for name, floor in floors.items()}
-    lines = [
-        Line(
-            name,
-            gain.high >= 0,
-            f"{_against(own, floors[name], name, k)}; its upper bound must not be below 0.",
-            gain,
-        )
-        for name, gain in gains.items()
-    ]
+    alike = [name for name in gains if name in ALIKE]
+    groups = [[name] for name in gains if name not in ALIKE] + ([alike] if alike else [])
+    lines = [_not_missed(group, own, floors, gains, k) for group in groups]
     if gains:
         beaten = [name for name, gain in gains.items() if gain.value > 0]
         few = own.size < params.min_readers_to_beat
@@ -54,6 +51,16 @@ def learned_floor_lines(own: Values, floors: Mapping[str, Values], params: GateP
         text = f"beats {', '.join(beaten) or 'none'} of the learned floors {', '.join(gains)}; {needed}."
         lines.append(Line("learned_floors", bool(beaten) or few, text))
     return lines
+
+
+def _not_missed(
+    group: list[str], own: Values, floors: Mapping[str, Values], gains: Mapping[str, Interval], k: int
+) -> Line:
+    """Not surely worse than a floor; of floors that are alike, than one of them."""
+    said = "; ".join(_against(own, floors[name], name, k) for name in group)
+    least = max((gains[name] for name in group), key=lambda gain: gain.high)
+    bound = "the upper bound of one" if len(group) > 1 else "its upper bound"
+    return Line("_or_".join(group), least.high >= 0, f"{said}; {bound} must not be below 0.", least)
 
 
 def _against(own: Values, other: Values, name: str, k: int) -> str:

@@ -124,6 +124,10 @@ def test_worse_than_a_learned_floor_beyond_chance_is_refused() -> None:
     own = np.linspace(0, 0.2, 200)
     lines = gate_lines.learned_floor_lines(own, {"item_knn": own - 0.01, "ease": own + 0.01}, PARAMS)
     assert [line.name for line in lines if not line.passed] == ["ease"]
+    both = gate_lines.learned_floor_lines(own, {"item_filter": own + 0.01, "ease": own + 0.01}, PARAMS)
+    assert [line.name for line in both if not line.passed] == ["item_filter_or_ease"]
+    one = gate_lines.learned_floor_lines(own, {"item_filter": own - 0.01, "ease": own + 0.01}, PARAMS)
+    assert all(line.passed for line in one)
 
 
 def test_what_beats_no_learned_floor_is_refused() -> None:
