@@ -33,17 +33,16 @@ ALIKE = ("item_filter", "ease")  # two linear item-item models: one of them is t
 
 
 def learned_floor_lines(own: Values, floors: Mapping[str, Values], params: GateParams) -> list[Line]:
-    """Worse than no learned floor beyond chance, and better than at least one.
+    """Worse than no learned floor beyond chance and the tolerance, and better than at least one.
 
     To be surely better than each would refuse a model that is as good as the best of them, which is itself chosen
     after the fact (docs/adr/0010). With few readers the order of models that are nearly equal is chance: then a
     better one is not asked for.
     """
-    k = params.k
     gains = {name: mean_interval(own - floor) for name, floor in floors.items()}
     alike = [name for name in gains if name in ALIKE]
     groups = [[name] for name in gains if name not in ALIKE] + ([alike] if alike else [])
-    lines = [_not_missed(group, own, floors, gains, k) for group in groups]
+    lines = [_not_missed(group, own, floors, gains, params) for group in groups]
     if gains:
         beaten = [name for name, gain in gains.items() if gain.value > 0]
         few = own.size < params.min_readers_to_beat
@@ -54,18 +53,24 @@ def learned_floor_lines(own: Values, floors: Mapping[str, Values], params: GateP
 
 
 def _not_missed(
-    group: list[str], own: Values, floors: Mapping[str, Values], gains: Mapping[str, Interval], k: int
+    group: list[str], own: Values, floors: Mapping[str, Values], gains: Mapping[str, Interval], params: GateParams
 ) -> Line:
-    """Not surely worse than a floor; of floors that are alike, than one of them."""
-    said = "; ".join(_against(own, floors[name], name, k) for name in group)
+    """Not surely worse than a floor by more than the tolerance; of floors that are alike, than one of them."""
+    said = "; ".join(_against(own, floors[name], name, params.k) for name in group)
     least = max((gains[name] for name in group), key=lambda gain: gain.high)
+    most = params.floor_tolerance * max(_mean(floors[name]) for name in group)
     bound = "the upper bound of one" if len(group) > 1 else "its upper bound"
-    return Line("_or_".join(group), least.high >= 0, f"{said}; {bound} must not be below 0.", least)
+    needed = f"{bound} must not be below {-most:.4f} ({params.floor_tolerance:.0%} of the floor's)"
+    return Line("_or_".join(group), least.high >= -most, f"{said}; {needed}.", least)
 
 
 def _against(own: Values, other: Values, name: str, k: int) -> str:
-    level, floor = (float(values.mean()) if values.size else 0.0 for values in (own, other))
-    return f"NDCG@{k} {level:.4f} against {floor:.4f} of {name}: difference {shown(mean_interval(own - other))}"
+    gain = shown(mean_interval(own - other))
+    return f"NDCG@{k} {_mean(own):.4f} against {_mean(other):.4f} of {name}: difference {gain}"
+
+
+def _mean(values: Values) -> float:
+    return float(values.mean()) if values.size else 0.0
 
 
 def champion_lines(own: Values, serving: Values, version: str, params: GateParams) -> list[Line]:
@@ -80,7 +85,7 @@ def champion_lines(own: Values, serving: Values, version: str, params: GateParam
         version: of the champion.
         params: of the gate.
     """
-    gain, level = mean_interval(own - serving), float(serving.mean() if serving.size else 0)
+    gain, level = mean_interval(own - serving), _mean(serving)
     most = params.tolerance * level
     measured = f"NDCG@{params.k} against {level:.4f} of the serving {version}: difference {shown(gain)}"
     return [

@@ -23,6 +23,7 @@ class GateParams(Params):
     max_readers: int = Field(4000, ge=1)
     floors: dict[str, dict[str, Any]] = Field({}, description="Learned floors, each with its config.")
     min_readers_to_beat: int = Field(500, ge=1, description="Test readers from which one of these must be beaten.")
+    floor_tolerance: float = Field(0.02, ge=0, le=1, description="Share of a learned floor's NDCG that may be missed.")
     max_ease_works: int = Field(20000, ge=1, description="Works above which EASE is left out.")
     latency_readers: int = Field(300, ge=1, description="Test readers whose lists are timed.")
     max_median_ms: float = Field(50.0, gt=0)

@@ -130,6 +130,17 @@ def test_worse_than_a_learned_floor_beyond_chance_is_refused() -> None:
     assert all(line.passed for line in one)
 
 
+def test_a_learned_floor_may_be_missed_by_the_tolerance_only() -> None:
+    """Every reader loses the same, so the bounds are the difference itself: 1.9 and 2.1 % of the floor's NDCG."""
+    floor = np.linspace(0.1, 0.3, 600)
+    near, far = (
+        gate_lines.learned_floor_lines(floor - loss, {"item_knn": floor}, PARAMS)[0] for loss in (0.0038, 0.0042)
+    )
+    assert near.passed
+    assert "-0.0040 (2% of the floor's)" in near.text
+    assert not far.passed
+
+
 def test_what_beats_no_learned_floor_is_refused() -> None:
     own = np.linspace(0, 0.2, 500)
     noise = np.where(np.arange(500) % 2, 0.05, -0.049)
