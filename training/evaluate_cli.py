@@ -33,9 +33,11 @@ from training.recommenders.base import Lists
 from training.recommenders.blend import asked
 from training.search import SPACES, tune
 from training.split_files import hold_out, make_split, read_pairs
+from training.tiers import Row as Tier
+from training.tiers import measure_tiers
 
 COLLABORATIVE = ("item_filter", "ease", "item_knn", "als", "als_small", "co_occurrence", "reader_knn", "two_hop")
-CONTENT = ("same_author", "same_series", "same_publisher", "next_in_series", "title_text")
+CONTENT = ("content_ease", "same_author", "same_series", "same_publisher", "next_in_series", "title_text")
 FLOORS = ("random", "popularity", "item_knn", "item_filter", "ease")  # always there
 DEFAULT = (*FLOORS, "als", "blend", "ranker")
 ALL = (*DEFAULT[:-2], "gnn", "two_tower", "blend", "ranker")
@@ -78,6 +80,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
     recommendations: Annotated[Path | None, typer.Option(help="Write the first 20 of each reader as Parquet.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="model.name=value of a config. Repeatable.")] = None,
+    tiers: Annotated[bool, typer.Option("--tiers", help="Measure cold start, too: new readers and new works.")] = False,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 42,
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
 ) -> None:
@@ -91,9 +94,12 @@ def evaluate(
         search(names, data, fitter, tune_trials, address(storage), console)
     rows = {name: evaluated(name, data, fitter, console) for name in in_order_of_memory(names)}
     show([rows[name] for name in names])
+    cold = measured_tiers(names, data, fitter.options, set_ or []) if tiers else []
+    show_tiers(cold)
     console.print(f"all in {time.monotonic() - started:.0f} s", highlight=False)
     if out:
-        write_json(out, {"data": facts(data, [train, test]), "rows": [rows[name].to_json() for name in names]})
+        write_json(out, {"data": facts(data, [train, test]), "rows": [rows[name].to_json() for name in names],
+                         "tiers": [row.to_json() for row in cold]})  # fmt: skip
     if recommendations:
         pq.write_table(pa.concat_tables([listed(rows[name], data) for name in names]), recommendations)
 
@@ -166,6 +172,8 @@ def usable(name: str, data: Dataset) -> bool:
     """Whether the catalogue tells what a content model needs."""
     if name == "title_text":
         return data.titles is not None
+    if name == "content_ease":
+        return usable("same_author", data)
     field = {"next_in_series": "series_number"}.get(name) or model_class(name).field  # type: ignore[attr-defined]
     return field in data.works.column_names and data.works[field].null_count < data.n_works
 
@@ -208,8 +216,10 @@ def evaluated(name: str, data: Dataset, fitter: Fitter, console: Console) -> Eva
         lists = model.recommend(known.batch, K, fitter.options.threads)
         ranked = time.monotonic()
     report = getattr(model, "report", None)
-    if report:  # the ranker's blend is the blend: its weights are not looked for again
-        fitter.configs["blend"] = dict(fitter.configs["blend"]) | {"weights": report["weights"]}
+    if report:  # the ranker's blend is the blend: its mix is not looked for again
+        fitter.configs["blend"] = dict(fitter.configs["blend"]) | {
+            name: report[name] for name in ("weights", "new_lift")
+        }
     found = measures(lists, known, data) | {"report": report}
     if name not in sources_of(fitter):
         fitter.drop(name, data)
@@ -230,13 +240,37 @@ def show(rows: Sequence[Evaluated]) -> None:
         table.add_column(title, justify="left" if title == "model" else "right", no_wrap=True)
     for row in rows:
         metrics = row.found["metrics"]
-        ranged = [
-            f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]"
-            for m in (metrics["recall_at_20"], metrics["ndcg_at_20"])
-        ]
+        found = [ranged(metrics[name]) for name in ("recall_at_20", "ndcg_at_20")]
         plain = [f"{metrics[name]['value']:.3f}" for name in ("coverage_at_20", "novelty_at_20", "gini_at_20")]
         costs = [f"{row.fit_seconds:.1f}", f"{row.rank_seconds:.1f}", f"{row.peak_memory_mib:.0f}"]
-        table.add_row(row.name, *ranged, *plain, *costs)
+        table.add_row(row.name, *found, *plain, *costs)
+    Console(width=140).print(table)
+
+
+def ranged(metric: dict[str, float]) -> str:
+    """A mean with its interval."""
+    return f"{metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
+
+
+def measured_tiers(names: Sequence[str], data: Dataset, options: Options, settings: Sequence[str]) -> list[Tier]:
+    """Cold start of the models that are no floors; nothing that was found on the whole split is used."""
+    asked_for = [name for name in names if name not in FLOORS] or ["popularity"]
+    return list(measure_tiers(asked_for, data, Fitter(options, configs_of(data, settings))))
+
+
+def show_tiers(rows: Sequence[Tier]) -> None:
+    """Print what each tier of readers and of works gets."""
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("model", "tier", "readers", "recall@20", "ndcg@20"):
+        table.add_column(title, justify="left" if title in {"model", "tier"} else "right", no_wrap=True)
+    for row in rows:
+        told = row.to_json()
+        ranged = [
+            f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]" for m in (told["recall_at_20"], told["ndcg_at_20"])
+        ]
+        table.add_row(row.model, row.tier, str(row.readers), *ranged)
     Console(width=140).print(table)
 
 

@@ -31,14 +31,15 @@ def measures(lists: Lists, known: Asked, data: Dataset) -> dict[str, Any]:
     values["novelty_at_20"] = novelty(lists.works, popularity.astype(np.int64), data.n_trained)
     if any(column(data, "author_id")):
         values["authors_at_20"] = distinct(lists.works, _authors(data))
-    metrics: dict[str, Any] = {name: _interval(v) for name, v in values.items()}
+    metrics: dict[str, Any] = {name: interval(v) for name, v in values.items()}
     metrics["coverage_at_20"] = {"value": coverage(lists.works, data.n_works)}
     metrics["gini_at_20"] = {"value": gini(lists.works, data.n_works)}
     slices = _by_history(values, known) | _by_popularity(hits, lists, known, popularity)
     return {"metrics": metrics, "slices": slices}
 
 
-def _interval(values: Values) -> dict[str, float]:
+def interval(values: Values) -> dict[str, float]:
+    """Mean over readers with the bounds of its 95 % interval."""
     found = mean_interval(values)
     return {"value": found.value, "low": found.low, "high": found.high}
 
@@ -57,7 +58,7 @@ def _by_history(values: dict[str, Values], known: Asked) -> dict[str, Any]:
         if chosen.any():
             name = f"history {low}" if low == high else f"history {low}-{high or ''}"
             found[name] = {"readers": int(chosen.sum())} | {
-                metric: _interval(values[metric][chosen]) for metric in ("recall_at_20", "ndcg_at_20")
+                metric: interval(values[metric][chosen]) for metric in ("recall_at_20", "ndcg_at_20")
             }
     return found
 
@@ -71,5 +72,5 @@ def _by_popularity(hits: npt.NDArray[np.bool_], lists: Lists, known: Asked, popu
         if wanted.any():
             got = hits & kind[np.maximum(lists.works, 0)]
             recall = recall_at(got, wanted, K)[wanted > 0]
-            found[f"work {name}"] = {"readers": int((wanted > 0).sum()), "recall_at_20": _interval(recall)}
+            found[f"work {name}"] = {"readers": int((wanted > 0).sum()), "recall_at_20": interval(recall)}
     return found

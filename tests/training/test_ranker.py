@@ -15,10 +15,17 @@ from training.dataset import TRAIN, VALID, Dataset
 from training.params import Options
 from training.recommenders.all import Fitter
 from training.recommenders.base import Batch
-from training.recommenders.blend import Blend, BlendParams, asked, same_work, standardised
-from training.recommenders.content import NextInSeriesParams, NextInSeriesRecommender, expected_readers
+from training.recommenders.blend import Blend, BlendParams, Mix, asked, same_work, standardised
+from training.recommenders.content import (
+    ContentEaseParams,
+    ContentEaseRecommender,
+    NextInSeriesParams,
+    NextInSeriesRecommender,
+    expected_readers,
+)
 from training.recommenders.item_item import ItemFilterParams, ItemFilterRecommender
-from training.recommenders.ranker import Ranker, RankerParams, earlier
+from training.recommenders.new_works import as_far_as, recall_of_others
+from training.recommenders.ranker import Ranker, RankerParams, calibrate, earlier, logistic
 from training.recommenders.ranker_features import features, names_of
 from training.split_files import hold_out
 
@@ -64,10 +71,27 @@ def test_the_sources_have_not_seen_what_the_trees_learn_from(data: Dataset) -> N
 def test_contributions_sum_to_the_score(ranker: Ranker, data: Dataset) -> None:
     batch = readers(data).part(0, 12)
     lists = ranker.recommend(batch, 5)
-    for told, scores in zip(ranker.contributions(batch, 5), lists.scores, strict=True):
-        raw = np.array([sum(work.values()) for work in told])
-        shown = 1 / (1 + np.exp(-raw)) if ranker.report["objective"] == "binary" else raw
-        np.testing.assert_allclose(shown, scores, rtol=1e-4, atol=1e-5)
+    for told, scores in zip(ranker.explained(batch, 5), lists.scores, strict=True):
+        np.testing.assert_allclose([sum(work.contributions.values()) for work in told], scores, rtol=1e-4, atol=1e-5)
+
+
+def test_probabilities_are_calibrated() -> None:
+    """Scores whose logit is not the score: half a slope, moved by -2."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 2, 40_000).astype(np.float32)
+    read = rng.random(scores.size) < 1 / (1 + np.exp(2 - scores / 2))
+    slope, intercept, error = calibrate(scores, read)
+    assert (slope, intercept) == (pytest.approx(0.5, abs=0.03), pytest.approx(-2, abs=0.06))
+    assert error < 0.02
+    assert logistic(scores, slope, intercept).mean() == pytest.approx(read.mean(), abs=1e-3)
+
+
+def test_the_probability_of_a_work_is_told(ranker: Ranker, data: Dataset) -> None:
+    assert ranker.trees is not None
+    (told,) = ranker.explained(readers(data).part(0, 1), 5)
+    scores = np.array([sum(work.contributions.values()) for work in told], dtype=np.float32)
+    np.testing.assert_allclose([work.probability for work in told], ranker.trees.probabilities(scores), rtol=1e-4)
+    assert ranker.report["calibration_error"] < 0.1
 
 
 def test_every_feature_has_a_name(ranker: Ranker, data: Dataset) -> None:
@@ -81,7 +105,7 @@ def test_every_feature_has_a_name(ranker: Ranker, data: Dataset) -> None:
 def test_with_nothing_to_learn_from_the_blend_stays() -> None:
     tiny = make_dataset(n_works=5, n_readers=20, per_reader=1).merged(VALID, TRAIN)
     model = Ranker.fit(tiny, SMALL, OPTIONS)
-    assert model.booster is None
+    assert model.trees is None
     batch = readers(tiny)
     np.testing.assert_array_equal(model.recommend(batch, 3).works, model.blend.recommend(batch, 3).works)
 
@@ -90,7 +114,7 @@ def test_other_editions_of_what_was_read_are_never_shown(data: Dataset) -> None:
     doubled = with_works(data, work_key=[f"k{i // 2}" for i in range(data.n_works)])
     pairs = same_work(doubled)
     assert pairs.nnz == data.n_works
-    model = Blend.of(doubled, BLEND, dict(BLEND.weights), Fitter(OPTIONS))
+    model = Blend.of(doubled, BLEND, Mix(BLEND.weights), Fitter(OPTIONS))
     batch = readers(doubled)
     for row, works in enumerate(model.recommend(batch, 10).works):
         read = {int(w) // 2 for w in batch.histories[row].indices}
@@ -108,9 +132,50 @@ def test_the_next_in_a_series_comes_first_and_what_lies_before_not_at_all(data: 
     assert scores[:5].tolist() == [0, 0, 1.0, 0.5, 0]
 
 
-def test_a_new_work_is_expected_to_do_as_its_author_does(data: Dataset) -> None:
+def without_readers(data: Dataset, *works: int) -> Dataset:
     rows = data.rows(TRAIN)
-    without = data.replaced(rows.filter(pa.array(~np.isin(rows["work"].to_numpy(), [0, 1]))))
+    return data.replaced(rows.filter(pa.array(~np.isin(rows["work"].to_numpy(), works))))
+
+
+def test_ease_with_authors_knows_a_new_work(data: Dataset) -> None:
+    known = without_readers(data, 0)
+    history = sparse.csr_matrix(([1.0], ([0], [8])), shape=(1, data.n_works), dtype=np.float32)
+    reader = Batch(np.array([-1]), history, [None], [None])
+    authors = known.works["author_id"].to_pylist()
+    assert authors[0] == authors[8] != authors[1]
+    config = ContentEaseParams(regularization=20)
+    assert ContentEaseRecommender.fit(known, config, OPTIONS).scores(reader)[0, 0] > 0
+    plain = config.model_copy(update={"author_id": 0.0, "series_id": 0.0, "publisher": 0.0})
+    assert ContentEaseRecommender.fit(known, plain, OPTIONS).scores(reader)[0, 0] == 0
+
+
+def test_new_works_are_lifted_where_they_are_liked(data: Dataset) -> None:
+    known = without_readers(data, 0, 1)
+    config = BlendParams(sources=("same_author",))
+    plain, high = (Blend.of(known, config, Mix({"same_author": 1.0}, lift), Fitter(OPTIONS)) for lift in (1.0, 2.0))
+    batch = readers(known)
+    before, after = plain.scores(batch), high.scores(batch)
+    np.testing.assert_array_equal(before[:, 2:], after[:, 2:])
+    liked = before[:, :2] > 0
+    assert liked.any()
+    np.testing.assert_allclose(after[:, :2], np.where(liked, 2 * before[:, :2], before[:, :2]), rtol=1e-6)
+
+
+def test_new_works_go_as_far_as_the_cost_allows() -> None:
+    costs = {1.0: 0.20, 1.5: 0.199, 2.0: 0.196, 3.0: 0.1999}
+    assert as_far_as(0.003, list(costs), costs.__getitem__) == 1.5
+    assert as_far_as(0.0001, list(costs), costs.__getitem__) == 1.0
+    assert as_far_as(1.0, list(costs), costs.__getitem__) == 3.0
+
+
+def test_recall_of_others_leaves_new_works_out() -> None:
+    lists = np.array([[0, 1, 2], [3, PAD, PAD], [0, 1, 2]])
+    new = np.array([True, False, False, False, False])
+    assert recall_of_others(lists, [[0, 1], [4, 3], [0]], new) == pytest.approx((1.0 + 0.5) / 2)
+
+
+def test_a_new_work_is_expected_to_do_as_its_author_does(data: Dataset) -> None:
+    without = without_readers(data, 0, 1)
     found = expected_readers(without)
     sisters = [np.bincount(without.train().indices, minlength=data.n_works)[i::8][1:].mean() for i in (0, 1)]
     assert (found >= 1).all()

@@ -18,6 +18,8 @@ from training.recommenders.als import AlsParams, AlsRecommender
 from training.recommenders.base import Batch, Recommender
 from training.recommenders.blend import Blend, BlendParams
 from training.recommenders.content import (
+    ContentEaseParams,
+    ContentEaseRecommender,
     NextInSeriesParams,
     NextInSeriesRecommender,
     SameAuthorRecommender,
@@ -59,6 +61,7 @@ FITS: dict[str, Callable[[Dataset], Recommender]] = {
     "ease": lambda data: EaseRecommender.fit(data, EaseParams(regularization=20), OPTIONS),
     "reader_knn": lambda data: ReaderKnnRecommender.fit(data, ReaderKnnParams(), OPTIONS),
     "same_author": lambda data: SameAuthorRecommender.fit(data, SameFieldParams(), OPTIONS),
+    "content_ease": lambda data: ContentEaseRecommender.fit(data, ContentEaseParams(regularization=20), OPTIONS),
     "next_in_series": lambda data: NextInSeriesRecommender.fit(data, NextInSeriesParams(), OPTIONS),
     "title_text": lambda data: TitleTextRecommender.fit(with_titles(data), TitleTextParams(), OPTIONS),
     "blend": lambda data: Blend.fit(data, BLEND, OPTIONS),

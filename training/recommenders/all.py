@@ -27,6 +27,7 @@ _PLACES = {
     "same_author": ("content", "SameAuthorRecommender"),
     "same_series": ("content", "SameSeriesRecommender"),
     "same_publisher": ("content", "SamePublisherRecommender"),
+    "content_ease": ("content", "ContentEaseRecommender"),
     "next_in_series": ("content", "NextInSeriesRecommender"),
     "title_text": ("content", "TitleTextRecommender"),
     "gnn": ("gnn", "GnnRecommender"),

@@ -108,8 +108,12 @@ def best_of_parts(best: Callable[[Batch], Lists], batch: Batch, n: int, threads:
     """`best(part)` of all parts of a batch, put together; parts are worked on side by side."""
     if not len(batch):
         return Lists(np.full((0, n), PAD, dtype=np.int64), np.zeros((0, n), dtype=np.float32))
-    found: list[Lists] = side_by_side(best, batch.parts(), threads)
-    return Lists(np.concatenate([f.works for f in found]), np.concatenate([f.scores for f in found]))
+    return joined(side_by_side(best, batch.parts(), threads))
+
+
+def joined(parts: Sequence[Lists]) -> Lists:
+    """Lists of readers, one part after the other."""
+    return Lists(np.concatenate([part.works for part in parts]), np.concatenate([part.scores for part in parts]))
 
 
 def side_by_side(work: Callable[[P], R], parts: Iterable[P], threads: int) -> list[R]:

@@ -17,7 +17,8 @@ from training.dataset import TRAIN, VALID, Dataset
 from training.params import Options, Params
 from training.recommenders.all import Fitter, load_member
 from training.recommenders.base import Batch, Floats, Recommender, best_of, read_values, without_history, write_values
-from training.recommenders.content import column
+from training.recommenders.content import column, readers_of
+from training.recommenders.new_works import as_far_as, recall_of_others
 from training.split_files import hold_out
 
 K = 20
@@ -31,8 +32,19 @@ class BlendParams(Params):
     weights: dict[str, float] = Field({}, description="Fixed weights; of the others one is found on held-out rows.")
     steps: tuple[float, ...] = Field((0.0, 0.5, 1.5, 2.0), description="Factors that are tried for a weight.")
     rounds: int = Field(5, ge=0)
-    readers: int = Field(2000, ge=1, description="Held-out readers that choose the weights.")
+    new_lift: float | None = Field(None, ge=1, description="Factor on new works; without one it is found.")
+    new_steps: tuple[float, ...] = Field((1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0), description="… among these.")
+    new_cost: float = Field(0.003, ge=0, description="Recall@20 that other works may lose by it, on held-out rows.")
+    readers: int = Field(2000, ge=1, description="Held-out readers that choose weights and factor.")
     held_out: float = Field(0.1, gt=0, lt=1, description="Share of each reader's rows, where there is no part `valid`.")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How sources are mixed: the weight of each, and the factor on the sum of a work without readers."""
+
+    weights: Mapping[str, float]
+    new_lift: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,48 +57,62 @@ class Blend(Recommender):
     Config = BlendParams
     composite = True
     members: Mapping[str, Recommender]
-    weights: Mapping[str, float]
+    mix: Mix
     same_work: sparse.csr_matrix  # bool [n_works, n_works], without its diagonal
+    new: npt.NDArray[np.bool_]  # works without training rows, [n_works]
 
     @classmethod
     def fit(cls, data: Dataset, config: BlendParams, options: Options, fitter: Fitter | None = None) -> Self:
-        """Find the weights on held-out rows, with sources fitted to the others; then fit the sources to all."""
+        """Find the mix on held-out rows, with sources fitted to the others; then fit the sources to all."""
         fitter = fitter or Fitter(options)
-        weights = dict(config.weights)
-        if not set(config.sources) <= set(weights):
-            inner = data if data.rows(VALID).num_rows else hold_out(data, config.held_out, options.seed)
-            known = sample(asked(inner, VALID), config.readers, options.seed)
-            members = {name: fitter.fit(name, inner) for name in config.sources}
-            weights = find_weights(members, known, config, same_work(inner))
-            fitter.forget(inner)
-        return cls.of(later(data), config, weights, fitter)
+        if set(config.sources) <= set(config.weights) and config.new_lift is not None:
+            return cls.of(later(data), config, Mix(config.weights, config.new_lift), fitter)
+        inner = data if data.rows(VALID).num_rows else hold_out(data, config.held_out, options.seed)
+        known = sample(asked(inner, VALID), config.readers, options.seed)
+        members = {name: fitter.fit(name, inner) for name in config.sources}
+        mix = find_mix(members, known, config, inner)
+        fitter.forget(inner)
+        return cls.of(later(data), config, mix, fitter)
 
     @classmethod
-    def of(cls, data: Dataset, config: BlendParams, weights: Mapping[str, float], fitter: Fitter) -> Self:
-        """Known weights with sources fitted to `data`; a source without weight is not fitted."""
-        used = {name: weights[name] for name in config.sources if weights[name]}
-        return cls({name: fitter.fit(name, data) for name in used}, used, same_work(data))
+    def of(cls, data: Dataset, config: BlendParams, mix: Mix, fitter: Fitter) -> Self:
+        """A known mix with sources fitted to `data`; a source without weight is not fitted."""
+        used = [name for name in config.sources if mix.weights[name]]
+        return cls({name: fitter.fit(name, data) for name in used}, mix, same_work(data), readers_of(data) == 0)
 
     def scores(self, batch: Batch) -> Floats:
         """The weighted sum."""
         total = np.zeros(batch.histories.shape, dtype=np.float32)
-        for name, weight in self.weights.items():
-            total += np.float32(weight) * standardised(self.members[name].scores(batch))
-        return without_history(total, sparse.csr_matrix(batch.histories @ self.same_work))
+        for name, weight in self.mix.weights.items():
+            if weight:
+                total += np.float32(weight) * standardised(self.members[name].scores(batch))
+        return self.finished(total, batch.histories)
+
+    def finished(self, total: Floats, histories: sparse.csr_matrix) -> Floats:
+        """A weighted sum with new works lifted and other editions of the history left out; in place."""
+        total[:, self.new] = lifted(total[:, self.new], self.mix.new_lift)
+        return without_history(total, sparse.csr_matrix(histories @ self.same_work))
 
     def save(self, folder: Path) -> None:
         """Write the weights, and each member into a folder of its name."""
-        write_values(folder / "blend.json", dict(self.weights))
+        write_values(folder / "blend.json", {"weights": dict(self.mix.weights), "new_lift": self.mix.new_lift})
         sparse.save_npz(folder / "same_work.npz", self.same_work)
+        np.save(folder / "new.npy", self.new)
         for name, member in self.members.items():
             member.save(folder / name)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read weights and members."""
-        weights = read_values(folder / "blend.json")
-        members = {name: load_member(name, folder / name) for name in weights}
-        return cls(members, weights, sparse.csr_matrix(sparse.load_npz(folder / "same_work.npz")))
+        mix = Mix(**read_values(folder / "blend.json"))
+        members = {name: load_member(name, folder / name) for name in mix.weights if (folder / name).is_dir()}
+        pairs = sparse.csr_matrix(sparse.load_npz(folder / "same_work.npz"))
+        return cls(members, mix, pairs, np.load(folder / "new.npy"))
+
+
+def lifted(total: Floats, factor: float) -> Floats:
+    """Sums above 0 times a factor: what is liked more than the mean is liked the more."""
+    return np.where(total > 0, total * np.float32(factor), total)
 
 
 def standardised(scores: Floats) -> Floats:
@@ -159,9 +185,26 @@ def sample(asked_all: Asked, n: int, seed: int) -> Asked:
     return asked_all.some(np.sort(np.random.default_rng(seed).choice(len(asked_all.batch), n, replace=False)))
 
 
-def find_weights(
-    members: Mapping[str, Recommender], known: Asked, config: BlendParams, pairs: sparse.csr_matrix
-) -> dict[str, float]:
+def find_mix(members: Mapping[str, Recommender], known: Asked, config: BlendParams, data: Dataset) -> Mix:
+    """Weights that rank held-out readers best, then the factor on new works as far as its cost allows.
+
+    Args:
+        members: fitted to the training rows of `data`.
+        known: readers of held-out rows.
+        config: what is fixed and what is tried.
+        data: whose catalogue it is, and who has read what of it.
+    """
+    scored = _Scored(members, known, data)
+    weights = _find_weights(scored, members, config)
+    lift = config.new_lift
+    if lift is None:
+        total = scored.total(weights)
+        steps = config.new_steps if scored.new.any() else config.new_steps[:1]
+        lift = as_far_as(config.new_cost, steps, lambda step: scored.recall_of_others(total, step))
+    return Mix(weights, lift)
+
+
+def _find_weights(scored: _Scored, members: Mapping[str, Recommender], config: BlendParams) -> dict[str, float]:
     """Weights by coordinate search for NDCG@20 on held-out readers; each begins at 1, or is fixed by the config.
 
     A weight moves only where that gains more than half of a standard error over the readers.
@@ -170,7 +213,6 @@ def find_weights(
     free = [name for name in members if name not in config.weights]
     if not free:
         return weights
-    scored = _Scored(members, known, pairs)
     best = scored.ndcg(weights)
     for _ in range(config.rounds):
         before = dict(weights)
@@ -187,11 +229,12 @@ def find_weights(
 class _Scored:
     """Held-out readers scored by every member, to try weights quickly."""
 
-    def __init__(self, members: Mapping[str, Recommender], known: Asked, pairs: sparse.csr_matrix) -> None:
+    def __init__(self, members: Mapping[str, Recommender], known: Asked, data: Dataset) -> None:
         known = known.some(np.arange(min(len(known.batch), self._most(len(members), known))))
         histories = known.batch.histories
         self._known = known
-        self._hidden = sparse.csr_matrix(histories + histories @ pairs)
+        self._hidden = sparse.csr_matrix(histories + histories @ same_work(data))
+        self.new = readers_of(data) == 0
         self._scores = {name: standardised(member.scores(known.batch)) for name, member in members.items()}
 
     @staticmethod
@@ -201,20 +244,28 @@ class _Scored:
 
     def ndcg(self, weights: Mapping[str, float]) -> Values:
         """NDCG@20 of each reader."""
-        return self._ndcg_of(self._total(weights))
+        return self._ndcg_of(self.total(weights))
 
     def best_step(self, weights: Mapping[str, float], name: str, steps: tuple[float, ...]) -> tuple[float, Values]:
         """The factor of one weight that ranks best, and NDCG@20 of each reader under it."""
-        rest = self._total(weights | {name: 0.0})
+        rest = self.total(weights | {name: 0.0})
         tried = {step: self._ndcg_of(rest + np.float32(weights[name] * step) * self._scores[name]) for step in steps}
         return max(tried.items(), key=lambda item: float(item[1].mean()))
 
-    def _total(self, weights: Mapping[str, float]) -> Floats:
+    def total(self, weights: Mapping[str, float]) -> Floats:
+        """The weighted sum of all works."""
         total = np.zeros(self._known.batch.histories.shape, dtype=np.float32)
         for name, weight in weights.items():
             if weight:
                 total += np.float32(weight) * self._scores[name]
         return total
+
+    def recall_of_others(self, total: Floats, lift: float) -> float:
+        """Recall@20 of works with readers when new works are lifted by this factor."""
+        tried = total.copy()
+        tried[:, self.new] = lifted(tried[:, self.new], lift)
+        ranked = best_of(without_history(tried, self._hidden), K).works
+        return recall_of_others(ranked, self._known.relevant, self.new)
 
     def _ndcg_of(self, total: Floats) -> Values:
         ranked = best_of(without_history(total, self._hidden), K).works

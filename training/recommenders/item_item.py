@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from scipy import sparse
 from scipy.linalg import lapack
@@ -161,7 +160,8 @@ class EaseRecommender(Recommender):
     @classmethod
     def fit(cls, data: Dataset, config: EaseParams, options: Options) -> Self:
         """Solved in place: one matrix of n_works squared in memory."""
-        return cls(ease_matrix(data.train(), np.full(data.n_works, config.regularization, dtype=np.float32)))
+        ratings = data.train()
+        return cls(ease_matrix(ratings.T @ ratings, config.regularization))
 
     def scores(self, batch: Batch) -> Floats:
         """R B for the batch."""
@@ -178,19 +178,24 @@ class EaseRecommender(Recommender):
         return cls(np.load(folder / "ease.npy"))
 
 
-def ease_matrix(ratings: sparse.csr_matrix, ridge: npt.NDArray[np.float32]) -> Floats:
-    """B = I - P diag(P)^-1 with P = (R'R + diag(ridge))^-1, zero on its diagonal, float32 [n_works, n_works]."""
-    n = ratings.shape[1]
-    gram = np.zeros((n, n), dtype=np.float32, order="F")
-    product = sparse.csc_matrix(ratings.T @ ratings)
+def ease_matrix(gram: sparse.csr_matrix, ridge: float) -> Floats:
+    """B = I - P diag(P)^-1 with P = (G + ridge I)^-1, zero on its diagonal, float32 [n_works, n_works].
+
+    Args:
+        gram: G, products of the works' columns, [n_works, n_works].
+        ridge: above 0.
+    """
+    n = gram.shape[0]
+    dense = np.zeros((n, n), dtype=np.float32, order="F")
+    product = sparse.csc_matrix(gram)
     product.sum_duplicates()
     columns = np.repeat(np.arange(n), np.diff(product.indptr))
-    gram[product.indices, columns] = product.data
-    gram[np.diag_indices(n)] += ridge
-    factor, failed = lapack.spotrf(gram, lower=1, clean=0, overwrite_a=1)
+    dense[product.indices, columns] = product.data
+    dense[np.diag_indices(n)] += np.float32(ridge)
+    factor, failed = lapack.spotrf(dense, lower=1, clean=0, overwrite_a=1)
     inverse, also_failed = lapack.spotri(factor, lower=1, overwrite_c=1)
     if failed or also_failed:
-        raise ArithmeticError(f"R'R with a ridge of {ridge.min()} is not positive definite")
+        raise ArithmeticError(f"The products with a ridge of {ridge} are not positive definite")
     _mirror(inverse)
     weights = inverse.T  # symmetric, and as rows in memory
     weights /= -np.diag(weights).copy()

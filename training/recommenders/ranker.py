@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import lightgbm as lgb
 import numpy as np
@@ -21,19 +21,22 @@ from bookworks.metrics.ranking import PAD, find_hits, ndcg_at
 from training.dataset import VALID, Dataset
 from training.params import Options, Params
 from training.recommenders.all import Fitter
-from training.recommenders.base import Batch, Floats, Lists, Recommender, best_of, side_by_side, without_history
+from training.recommenders.base import Batch, Floats, Lists, Recommender, best_of, joined, side_by_side, without_history
 from training.recommenders.blend import (
     Asked,
     Blend,
     BlendParams,
     K,
+    Mix,
     asked,
-    find_weights,
+    find_mix,
     later,
     same_work,
     sample,
     standardised,
 )
+from training.recommenders.content import readers_of
+from training.recommenders.new_works import as_far_as
 from training.recommenders.ranker_features import WorkFacts, features, names_of
 from training.split_files import hold_out
 
@@ -53,7 +56,9 @@ class RankerParams(Params):
     trees: int = Field(300, ge=1)
     learning_rate: float = Field(0.1, gt=0)
     min_rows: int = Field(200, ge=1, description="Rows of a leaf.")
+    weight_power: float = Field(0.0, ge=0, le=1, description="A reader of n held-out works weighs n to minus this.")
     held_out_readers: float = Field(0.1, gt=0, lt=1, description="Share that chooses objective and number of trees.")
+    new_steps: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5), description="Added to new works.")
     patience: int = Field(30, ge=1)
 
 
@@ -92,6 +97,43 @@ class Taught:
 
 
 @dataclass(frozen=True)
+class Trees:
+    """What puts candidates in order.
+
+    Attributes:
+        booster: LightGBM's.
+        new_bonus: added to the score of a work without readers.
+        slope, intercept: of the logistic function that makes a score a probability (Platt 1999).
+    """
+
+    booster: lgb.Booster
+    new_bonus: float = 0.0
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def scores(self, rows: Floats, threads: int = 0) -> Floats:
+        """Of features, float32 [..., n_features]: the sum over the trees, without bonus and before any link, [...]."""
+        found = self.booster.predict(rows.reshape(-1, rows.shape[-1]), raw_score=True, num_threads=threads)
+        return np.asarray(found, dtype=np.float32).reshape(rows.shape[:-1])
+
+    def probabilities(self, scores: Floats) -> Floats:
+        """How likely each work is among those that were held out of the reader's rows, from `scores`."""
+        return logistic(scores, self.slope, self.intercept)
+
+
+def logistic(scores: Floats, slope: float, intercept: float) -> Floats:
+    """1 / (1 + exp(-(slope * scores + intercept)))."""
+    return (1.0 / (1.0 + np.exp(-(slope * scores + intercept)))).astype(np.float32)
+
+
+class Explained(NamedTuple):
+    """One work of a list: how likely it is read, and feature -> what that adds to its score."""
+
+    probability: float
+    contributions: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Ranker(Recommender):
     """The candidates of a blend, put in order by the trees; after them the rest of the blend."""
 
@@ -99,7 +141,7 @@ class Ranker(Recommender):
     composite = True
     blend: Blend
     facts: WorkFacts
-    booster: lgb.Booster | None  # None where nothing was there to learn from: the order of the blend stays
+    trees: Trees | None  # None where nothing was there to learn from: the order of the blend stays
     candidates: int
     report: dict[str, Any]
 
@@ -107,15 +149,10 @@ class Ranker(Recommender):
     def fit(cls, data: Dataset, config: RankerParams, options: Options, fitter: Fitter | None = None) -> Self:
         """Learn the trees on held-out rows, then fit the sources to all."""
         fitter = fitter or Fitter(options)
-        weights, booster, report = learn(data, config, options, fitter)
-        return cls.of(later(data), config, weights, booster, report, fitter)
-
-    @classmethod
-    def of(cls, data: Dataset, config: RankerParams, weights: Mapping[str, float], booster: lgb.Booster | None,
-           report: dict[str, Any], fitter: Fitter) -> Self:  # fmt: skip
-        """Trees with sources fitted to `data`."""
-        members = {name: fitter.fit(name, data) for name in config.blend.sources}
-        return cls(Blend(members, weights, same_work(data)), WorkFacts.of(data), booster, config.candidates, report)
+        mix, trees, report = learn(data, config, options, fitter)
+        full = later(data)
+        report |= {"weights": dict(mix.weights), "new_lift": mix.new_lift}
+        return cls(_all_of(full, config, mix, fitter), WorkFacts.of(full), trees, config.candidates, report)
 
     def scores(self, batch: Batch) -> Floats:
         """The blend's scores, with those of the candidates lifted above the rest in the order of the trees."""
@@ -136,7 +173,7 @@ class Ranker(Recommender):
         """The best `n` of the candidates; more than these come from the blend."""
         if n > self.candidates:
             return super().best(part, n)
-        return _joined([self._best(small, n) for small in part.parts(PART)])
+        return joined([self._best(small, n) for small in part.parts(PART)])
 
     def _best(self, part: Batch, n: int) -> Lists:
         lists, values, _ = self._ranked(part)
@@ -145,40 +182,49 @@ class Ranker(Recommender):
         return Lists(np.where(order.works == PAD, PAD, works), order.scores)
 
     def _ranked(self, part: Batch) -> tuple[Lists, Floats, Floats]:
+        """Candidates, the score that orders them, and the blend's scores of all works."""
         lists, rows, total = candidates_of(self.blend, self.facts, part, self.candidates)
-        if self.booster is None:
+        if self.trees is None:
             return lists, np.where(lists.works == PAD, 0.0, lists.scores), total
-        values = self.booster.predict(rows.reshape(-1, rows.shape[2]), num_threads=1)
-        return lists, np.asarray(values, dtype=np.float32).reshape(lists.works.shape), total
+        bonus = np.float32(self.trees.new_bonus) * self.blend.new[lists.works]
+        return lists, self.trees.scores(rows, 1) + bonus, total
 
-    def contributions(self, batch: Batch, n: int) -> list[list[dict[str, float]]]:
-        """Of each of the best `n` works of each reader, what every feature adds to its score.
+    def explained(self, batch: Batch, n: int) -> list[list[Explained]]:
+        """Of each of the best `n` works of each reader its probability, and what every feature adds to its score.
 
-        The values of a work, with `base`, sum to the score of the trees before any link function (Lundberg et al.:
-        "Consistent Individualized Feature Attribution for Tree Ensembles", 2018).
+        The contributions of a work, with `base` and `new_work`, sum to its score (Lundberg et al.: "Consistent
+        Individualized Feature Attribution for Tree Ensembles", 2018).
         """
-        names = [*names_of(self.blend.members, self.facts), "base"]
-        told: list[list[dict[str, float]]] = []
-        if self.booster is None:
-            return [[{} for work in works if work != PAD] for works in self.recommend(batch, n).works]
+        told: list[list[Explained]] = []
+        if self.trees is None:
+            return [[] for _ in range(len(batch))]
         for part in batch.parts(PART):
             lists, rows, _ = candidates_of(self.blend, self.facts, part, self.candidates)
-            best = self._best(part, n)
-            for reader, works in enumerate(best.works):
+            for reader, works in enumerate(self._best(part, n).works):
                 place = [int(np.flatnonzero(lists.works[reader] == work)[0]) for work in works if work != PAD]
-                added = self.booster.predict(rows[reader, place], pred_contrib=True, num_threads=1)
-                told.append([dict(zip(names, map(float, line), strict=True)) for line in np.asarray(added)])
+                told.append(self._explain(self.trees, works[works != PAD], rows[reader, place]))
         return told
+
+    def _explain(self, trees: Trees, works: npt.NDArray[np.int64], rows: Floats) -> list[Explained]:
+        names = [*names_of(self.blend.members, self.facts), "base", "new_work"]
+        added = np.asarray(trees.booster.predict(rows, pred_contrib=True, num_threads=1))
+        bonus = np.where(self.blend.new[works], trees.new_bonus, 0.0)
+        lines = np.column_stack([added, bonus]).tolist()
+        chances = trees.probabilities(added.sum(axis=1)).tolist()
+        return [
+            Explained(chance, dict(zip(names, line, strict=True))) for chance, line in zip(chances, lines, strict=True)
+        ]
 
     def save(self, folder: Path) -> None:
         """Write the trees, the facts and the blend."""
         self.blend.save(folder / "blend")
-        if self.booster is not None:
-            self.booster.save_model(folder / "trees.txt")
         groups = {f"group_{name}": values for name, values in self.facts.group.items()}
         np.savez(folder / "facts.npz", readers=self.facts.readers, year=self.facts.year, place=self.facts.place,
                  expected=self.facts.expected, **groups)  # fmt: skip
-        told = {"candidates": self.candidates, "report": self.report}
+        told: dict[str, Any] = {"candidates": self.candidates, "report": self.report}
+        if self.trees is not None:
+            self.trees.booster.save_model(folder / "trees.txt")
+            told["trees"] = {name: getattr(self.trees, name) for name in ("new_bonus", "slope", "intercept")}
         (folder / "ranker.json").write_text(json.dumps(told), encoding="utf-8")
 
     @classmethod
@@ -188,37 +234,44 @@ class Ranker(Recommender):
         with np.load(folder / "facts.npz") as stored:
             group = {name.removeprefix("group_"): stored[name] for name in stored.files if name.startswith("group_")}
             facts = WorkFacts(stored["readers"], stored["year"], stored["place"], group, stored["expected"])
-        trees = folder / "trees.txt"
-        booster = lgb.Booster(model_file=trees) if trees.is_file() else None
-        return cls(Blend.load(folder / "blend"), facts, booster, **told)
+        trees = Trees(lgb.Booster(model_file=folder / "trees.txt"), **told["trees"]) if "trees" in told else None
+        return cls(Blend.load(folder / "blend"), facts, trees, told["candidates"], told["report"])
+
+
+def _all_of(data: Dataset, config: RankerParams, mix: Mix, fitter: Fitter) -> Blend:
+    """The blend with all sources, as the trees look at those without weight, too."""
+    members = {name: fitter.fit(name, data) for name in config.blend.sources}
+    return Blend(members, mix, same_work(data), readers_of(data) == 0)
 
 
 def candidates_of(blend: Blend, facts: WorkFacts, part: Batch, n: int) -> tuple[Lists, Floats, Floats]:
     """Candidates of a few readers, their features, and the blend's scores of all works."""
     scores = {name: standardised(member.scores(part)) for name, member in blend.members.items()}
     total = np.zeros(part.histories.shape, dtype=np.float32)
-    for name, weight in blend.weights.items():
+    for name, weight in blend.mix.weights.items():
         total += np.float32(weight) * scores[name]
-    total = without_history(without_history(total, part.histories), part.histories @ blend.same_work)
+    total = without_history(blend.finished(total, part.histories), part.histories)
     lists = best_of(total, n)
     return lists, features(blend.members, facts, part, scores, lists), total
 
 
 def learn(
     data: Dataset, config: RankerParams, options: Options, fitter: Fitter
-) -> tuple[dict[str, float], lgb.Booster | None, dict[str, Any]]:
-    """Weights of the blend, the trees, and how these were chosen, all from held-out rows."""
-    weights: dict[str, float] = {}
+) -> tuple[Mix, Trees | None, dict[str, Any]]:
+    """Mix of the blend, the trees, and how these were chosen, all from held-out rows."""
+    mix, names = Mix({}), list[str]()
     lessons: list[Taught] = []
     for inner in earlier(data, config, options.seed):
-        members = {name: fitter.fit(name, inner) for name in config.blend.sources}
-        known, pairs = asked(inner, VALID), same_work(inner)
+        known = asked(inner, VALID)
         if not len(known.batch):
-            return dict.fromkeys(config.blend.sources, 1.0), None, {"objective": None, "trees": 0, "readers": 0}
-        weights = weights or find_weights(
-            members, sample(known, config.blend.readers, options.seed), config.blend, pairs
+            return Mix(dict.fromkeys(config.blend.sources, 1.0)), None, _report(None, 0, {})
+        members = {name: fitter.fit(name, inner) for name in config.blend.sources}
+        mix = (
+            mix
+            if lessons
+            else find_mix(members, sample(known, config.blend.readers, options.seed), config.blend, inner)
         )
-        blend, facts = Blend(members, weights, pairs), WorkFacts.of(inner)
+        blend, facts = _all_of(inner, config, mix, fitter), WorkFacts.of(inner)
         some = sample(known, config.readers - sum(map(len, lessons)), options.seed + 1)
         lessons.append(teach(blend, facts, some, config.candidates, options.threads))
         names = names_of(members, facts)
@@ -226,8 +279,12 @@ def learn(
         if sum(map(len, lessons)) >= config.readers:
             break
     readers = sum(map(len, lessons))
-    booster, report = grow(lessons, names, config, options)
-    return weights, booster, report | {"weights": weights, "readers": readers}
+    trees, report = grow(lessons, names, config, options)
+    return mix, trees, report | {"readers": readers}
+
+
+def _report(objective: str | None, trees: int, found: Mapping[str, float]) -> dict[str, Any]:
+    return {"objective": objective, "trees": trees, "valid_ndcg_at_20": dict(found)}
 
 
 def earlier(data: Dataset, config: RankerParams, seed: int) -> Iterator[Dataset]:
@@ -255,7 +312,7 @@ def _parts(known: Asked) -> Iterator[tuple[Batch, list[list[int]]]]:
 
 def grow(
     lessons: list[Taught], names: list[str], config: RankerParams, options: Options
-) -> tuple[lgb.Booster | None, dict[str, Any]]:
+) -> tuple[Trees | None, dict[str, Any]]:
     """The trees of the objective that ranks held-out readers best.
 
     Of every lesson the same share of readers, the last, is held out; lessons of one dataset have the same readers in
@@ -266,26 +323,69 @@ def grow(
     kept = _together([lesson.part(cut, len(lesson)) for lesson, cut in zip(lessons, cuts, strict=True)])
     lessons.clear()
     if not learned.read.any() or not len(kept):
-        return None, {"objective": None, "trees": 0, "valid_ndcg_at_20": {}}
-    train = _lgb(learned, names, None)
-    valid = _lgb(kept, names, train)
+        return None, _report(None, 0, {})
+    train = _lgb(learned, names, config.weight_power, None)
+    valid = _lgb(kept, names, 0.0, train)
     boosters = {objective: _boost(train, valid, objective, config, options) for objective in config.objectives}
-    found = {objective: kept.ndcg(np.asarray(booster.predict(kept.rows))) for objective, booster in boosters.items()}
+    scored = {objective: Trees(booster).scores(kept.rows) for objective, booster in boosters.items()}
+    found = {objective: kept.ndcg(scores) for objective, scores in scored.items()}
     best = max(found, key=lambda objective: found[objective])
     blend = kept.ndcg(-np.tile(np.arange(kept.read.shape[1], dtype=np.float32), len(kept)))
-    return boosters[best], {
-        "objective": best, "trees": boosters[best].num_trees(), "valid_ndcg_at_20": found | {"blend": blend},
-    }  # fmt: skip
+    told = _report(best, boosters[best].num_trees(), found | {"blend": blend})
+    new = (kept.rows[:, names.index("readers")] == 0).reshape(kept.read.shape)
+    bonus = _new_bonus(kept, scored[best].reshape(kept.read.shape), new, config)
+    slope, intercept, error = calibrate(scored[best], kept.read.ravel())
+    return Trees(boosters[best], bonus, slope, intercept), told | {"new_bonus": bonus, "calibration_error": error}
+
+
+def _new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], config: RankerParams) -> float:
+    """What is added to new works, as far as the cost for the others allows."""
+
+    def others(bonus: float) -> float:
+        order = np.argsort(-(scores + np.float32(bonus) * new), axis=1, kind="stable")[:, :K]
+        hits = np.take_along_axis(kept.read & ~new, order, axis=1).sum(axis=1)
+        return float((hits / np.maximum(kept.n_relevant, 1)).mean())
+
+    return as_far_as(config.blend.new_cost, config.new_steps if new.any() else config.new_steps[:1], others)
+
+
+def calibrate(scores: Floats, read: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Slope and intercept of Platt's logistic function, and the calibration error on rows that it has not seen.
+
+    The error is the mean difference of probability and share over ten bins of equally many rows (expected calibration
+    error; Naeini et al. 2015), of a function fitted to the first half and tried on the second.
+
+    Args:
+        scores: of the trees, [n].
+        read: whether each was read, [n].
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    def fitted(part: slice) -> tuple[float, float]:
+        if read[part].all() or not read[part].any():
+            return 1.0, 0.0
+        model = LogisticRegression(C=np.inf).fit(scores[part, None].astype(np.float64), read[part])
+        return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+    half = scores.size // 2
+    trial = logistic(scores[half:], *fitted(slice(0, half)))
+    bins = np.array_split(np.argsort(trial, kind="stable"), 10)
+    seen = read[half:]
+    gaps = [abs(float(trial[rows].mean()) - float(seen[rows].mean())) * rows.size for rows in bins if rows.size]
+    return *fitted(slice(None)), sum(gaps) / max(seen.size, 1)
 
 
 def _together(lessons: list[Taught]) -> Taught:
     return Taught(*(np.concatenate([getattr(x, name) for x in lessons]) for name in ("rows", "read", "n_relevant")))
 
 
-def _lgb(taught: Taught, names: list[str], reference: lgb.Dataset | None) -> lgb.Dataset:
+def _lgb(taught: Taught, names: list[str], power: float, reference: lgb.Dataset | None) -> lgb.Dataset:
     readers, n = taught.read.shape
     label = taught.read.ravel().astype(np.float32)
-    return lgb.Dataset(taught.rows, label, group=np.full(readers, n), feature_name=names, reference=reference)
+    weight = np.repeat(taught.n_relevant.astype(np.float64) ** -power, n)
+    return lgb.Dataset(
+        taught.rows, label, weight=weight, group=np.full(readers, n), feature_name=names, reference=reference
+    )
 
 
 def _boost(
@@ -299,7 +399,3 @@ def _boost(
     }  # fmt: skip
     stop = lgb.early_stopping(config.patience, verbose=False)
     return lgb.train(params, train, config.trees, valid_sets=[valid], callbacks=[stop])
-
-
-def _joined(lists: list[Lists]) -> Lists:
-    return Lists(np.concatenate([f.works for f in lists]), np.concatenate([f.scores for f in lists]))

@@ -1,0 +1,47 @@
+"""Works that nobody has read yet: how far they are put forward, and what that costs the others.
+
+A source of behaviour knows nothing of a new work, so a sum of sources ranks it below works that are liked no better.
+How far it is put forward is a choice: on held-out rows it goes as far as a given loss for the other works allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bookworks.metrics.ranking import PAD, Ranked, find_hits
+
+K = 20
+
+
+def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], float]) -> float:
+    """The last of the rising `steps` before works with readers lose more than `cost`; the first, if the second does.
+
+    Args:
+        cost: the loss of recall@20 that is allowed, 0 to 1.
+        steps: rising; the first is taken for no help at all.
+        others: step -> recall@20 of works with readers.
+    """
+    found, before = steps[0], others(steps[0])
+    for step in steps[1:]:
+        if before - others(step) > cost:
+            break
+        found = step
+    return found
+
+
+def recall_of_others(ranked: Ranked, relevant: Sequence[Sequence[int]], new: npt.NDArray[np.bool_]) -> float:
+    """Recall@20 of works with readers: mean over the readers who want one.
+
+    Args:
+        ranked: lists of at least 20, [n_readers, n].
+        relevant: wanted works of each reader.
+        new: works without readers, [n_works].
+    """
+    shown = ranked[:, :K]
+    hits = find_hits(shown, relevant, new.size) & ~new[np.maximum(shown, 0)] & (shown != PAD)
+    wanted = np.array([sum(not new[work] for work in works) for works in relevant])
+    asking = wanted > 0
+    return float((hits.sum(axis=1)[asking] / wanted[asking]).mean()) if asking.any() else 0.0
