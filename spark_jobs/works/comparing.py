@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,7 @@ def score_pairs(rows: DataFrame, config: MatchConfig) -> DataFrame:
     return in_buckets(rows, ("rule", "key"), config.bucket_rows, lambda table: score_bucket(table, config), COMPARED)
 
 
-def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
+def score_bucket(table: pa.Table, config: MatchConfig, threads: int = 1) -> pa.Table:
     """`COMPARED` of the blocks of one bucket."""
     table = table.sort_by([("rule", "ascending"), ("key", "ascending"), ("node", "ascending")])
     portions = list(in_portions({name: table[name].to_pylist() for name in _PAIRED}, config))
@@ -141,7 +141,7 @@ def score_bucket(table: pa.Table, config: MatchConfig) -> pa.Table:
     nothing = np.empty(0, np.int64)
     used = np.unique(np.concatenate([nothing, *(number_of[side] for pair in portions for side in pair)]))
     columns = _prepared(table.take(np.unique(number_of, return_index=True)[1][used]))
-    nodes, ids = Nodes(columns, rarity(), letters()), np.array(columns["node"], object)
+    nodes, ids = Nodes(columns, rarity(), letters(), threads), np.array(columns["node"], object)
     rule, key = (np.array(table[name].to_pylist(), object) for name in ("rule", "key"))
     found = []
     for pair in portions:
@@ -326,12 +326,15 @@ def _other_number(columns: dict[str, list[Any]], i: int, j: int) -> bool:
 
 def _numbers(title: str) -> tuple[str, tuple[str, ...]]:
     """A title with its numbers taken out, and these, in digits."""
-    bare, found = [], []
-    for word in title.split():
-        said = number(word)
-        found += [said] if said else _DIGITS.findall(word)
-        bare.append("#" if said else _DIGITS.sub("#", word))
-    return " ".join(bare), tuple(found)
+    words = [_number(word) for word in title.split()]
+    return " ".join([bare for bare, _ in words]), tuple([said for _, found in words for said in found])
+
+
+@lru_cache(maxsize=200_000)
+def _number(word: str) -> tuple[str, tuple[str, ...]]:
+    """A word with its numbers taken out, and these, in digits."""
+    said = number(word)
+    return ("#", (said,)) if said else (_DIGITS.sub("#", word), tuple(_DIGITS.findall(word)))
 
 
 def _meet(values: list[Any], i: int, j: int) -> bool:

@@ -7,6 +7,7 @@ more has changed than one process should bear, everything is worked out again on
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -157,7 +158,8 @@ def _scored(kept: Kept, nodes: Moved, config: MatchConfig) -> tuple[set[Block], 
     ]
     rows = _node_rows(kept, nodes, {member[3] for member in members})
     at = {node: k for k, node in enumerate(rows["node"].to_pylist())}
-    tables = [score_bucket(_bucket(rows, at, bucket), config) for bucket in _buckets(members, _ROWS)]
+    threads = len(os.sched_getaffinity(0))
+    tables = [score_bucket(_bucket(rows, at, bucket), config, threads) for bucket in _buckets(members, _ROWS)]
     return anew, pa.concat_tables([COMPARED.empty_table(), *tables])
 
 

@@ -233,8 +233,9 @@ def read_rows(
                 wrong = f"{count} fields where the header has {len(header)}"
                 rejected.append((first, wrong, _shown(taken, encoding)))
                 continue
+            unreadable = any(not line.isascii() and _UNREADABLE.search(line) for line in taken)
             for at, row in enumerate(found):
-                if _UNREADABLE.search("\0".join(row)):
+                if unreadable and _UNREADABLE.search("\0".join(row)):
                     rejected.append((first + at, f"not {encoding}", _shown(taken, encoding)))
                 elif not row[places["edition_id"]].strip():
                     rejected.append((first + at, "no id", _shown(taken, encoding)))
@@ -250,9 +251,11 @@ def _shown(lines: list[str], encoding: str) -> str:
 def _record(lines: _Lines) -> list[str]:
     """The lines of the next record: one, or more while a quote is open; none at the end."""
     taken = [lines.take()]
+    if '"' not in taken[0]:  # as nearly all
+        return taken if taken[0] else []
     while not _closed("".join(taken)) and len(taken) < _MOST_LINES and (line := lines.take()):
         taken.append(line)
-    return taken if taken[0] else []
+    return taken
 
 
 def _closed(raw: str) -> bool:

@@ -63,9 +63,11 @@ class Nodes:
         columns: `NODE_TEXTS` and `NODE_NUMBERS`, lists of equal length.
         rarity: from `rarity_table`, shape (2^16,).
         letters: from `languages.language_table`.
+        threads: that compare texts; one where each core has a process of its own, as on Spark.
     """
 
-    def __init__(self, columns: dict[str, list[Any]], rarity: Floats, letters: Floats) -> None:
+    def __init__(self, columns: dict[str, list[Any]], rarity: Floats, letters: Floats, threads: int = 1) -> None:
+        self.threads = threads
         self.text = {name: columns[name] for name in NODE_TEXTS}
         self.number = {name: np.asarray(columns[name], np.float32) for name in NODE_NUMBERS}
         self.text["full"] = [f"{a} {b}".strip() for a, b in zip(columns["main"], columns["subtitle"], strict=True)]
@@ -151,7 +153,8 @@ def _of_titles(nodes: Nodes, a: Ints, b: Ints) -> dict[str, Any]:
 def _alike(nodes: Nodes, name: str, a: Ints, b: Ints, *scorers: Any) -> list[Floats]:
     """How alike the texts of each pair are, by each scorer."""
     left, right = ([nodes.text[name][i] for i in side.tolist()] for side in (a, b))
-    return [process.cpdist(left, right, scorer=scorer, workers=1, dtype=np.float32) for scorer in scorers]
+    workers = nodes.threads
+    return [process.cpdist(left, right, scorer=scorer, workers=workers, dtype=np.float32) for scorer in scorers]
 
 
 def _alike_where_both(nodes: Nodes, name: str, a: Ints, b: Ints, *scorers: Any) -> list[Floats]:

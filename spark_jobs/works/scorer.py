@@ -50,5 +50,5 @@ def score(nodes: Nodes, a: Ints, b: Ints) -> Floats:
                             todo="train it again: python -m spark_jobs.works.train_scorer")  # fmt: skip
     if not len(a):
         return np.empty(0, np.float32)
-    p: Floats = booster().predict(values, num_threads=1).astype(np.float32)
+    p: Floats = booster().predict(values, num_threads=nodes.threads).astype(np.float32)
     return p
