@@ -176,10 +176,8 @@ def _works(name: str, model: Recommender, cold: Cold, threads: int) -> Iterator[
     known = known.some(np.flatnonzero(known.batch.rows >= 0))
     lists = model.recommend(known.batch, K, threads)
     without = best_of_parts(lambda part: _of_works(model, part, ~cold.new), known.batch, K, threads)
-    kinds = {
-        "new work, author and title": cold.new & ~cold.untold, "new work, title alone": cold.untold,
-        "work with readers": ~cold.new,
-    }  # fmt: skip
+    told = {"new work, author and title": cold.new & ~cold.untold, "new work, title alone": cold.untold}
+    kinds = (told if any(column(cold.data, "title")) else {"new work": cold.new}) | {"work with readers": ~cold.new}
     for tier, kind in kinds.items():
         yield from _of_kind(name, tier, lists, known, kind)
     yield from _of_kind(name, "work with readers, new ones not shown", without, known, ~cold.new)

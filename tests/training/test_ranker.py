@@ -25,7 +25,7 @@ from training.recommenders.content import (
 )
 from training.recommenders.item_item import ItemFilterParams, ItemFilterRecommender
 from training.recommenders.new_works import as_far_as, recall_of_others
-from training.recommenders.ranker import Ranker, RankerParams, calibrate, earlier, logistic
+from training.recommenders.ranker import Ranker, RankerParams, Taught, calibrate, earlier, logistic, new_bonus
 from training.recommenders.ranker_features import features, names_of
 from training.split_files import hold_out
 
@@ -73,6 +73,21 @@ def test_contributions_sum_to_the_score(ranker: Ranker, data: Dataset) -> None:
     lists = ranker.recommend(batch, 5)
     for told, scores in zip(ranker.explained(batch, 5), lists.scores, strict=True):
         np.testing.assert_allclose([sum(work.contributions.values()) for work in told], scores, rtol=1e-4, atol=1e-5)
+
+
+def test_new_works_get_a_bonus_that_costs_the_others_no_more() -> None:
+    """Of 100 candidates the last is new and the 20th was read: with a bonus above 0.8 it is pushed out."""
+    read = np.zeros((10, 100), dtype=bool)
+    read[:, 19] = True
+    taught = Taught(np.zeros((0, 0), dtype=np.float32), read, np.ones(10, dtype=np.int64))
+    scores = np.tile(-0.01 * np.arange(100, dtype=np.float32), (10, 1))
+    new = np.zeros_like(read)
+    new[:, 99] = True
+    config = SMALL.model_copy(update={"new_steps": (0.0, 0.5, 0.75, 1.0)})
+    assert new_bonus(taught, scores, new, config) == 0.75
+    dear = config.model_copy(update={"blend": BLEND.model_copy(update={"new_cost": 1.0})})
+    assert new_bonus(taught, scores, new, dear) == 1.0
+    assert new_bonus(taught, scores, np.zeros_like(new), dear) == 0.0
 
 
 def test_probabilities_are_calibrated() -> None:

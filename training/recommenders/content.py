@@ -66,7 +66,7 @@ class SamePublisherRecommender(SameFieldRecommender):
 class ContentEaseParams(Params):
     """Config of `content_ease`."""
 
-    regularization: float = Field(200.0, gt=0)
+    regularization: float = Field(100.0, gt=0)
     author_id: float = Field(4.0, ge=0, description="How many readers of all works of an author the author counts for.")
     series_id: float = Field(2.0, ge=0)
     publisher: float = Field(1.0, ge=0)

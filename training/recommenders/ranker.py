@@ -333,12 +333,12 @@ def grow(
     blend = kept.ndcg(-np.tile(np.arange(kept.read.shape[1], dtype=np.float32), len(kept)))
     told = _report(best, boosters[best].num_trees(), found | {"blend": blend})
     new = (kept.rows[:, names.index("readers")] == 0).reshape(kept.read.shape)
-    bonus = _new_bonus(kept, scored[best].reshape(kept.read.shape), new, config)
+    bonus = new_bonus(kept, scored[best].reshape(kept.read.shape), new, config)
     slope, intercept, error = calibrate(scored[best], kept.read.ravel())
     return Trees(boosters[best], bonus, slope, intercept), told | {"new_bonus": bonus, "calibration_error": error}
 
 
-def _new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], config: RankerParams) -> float:
+def new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], config: RankerParams) -> float:
     """What is added to new works, as far as the cost for the others allows."""
 
     def others(bonus: float) -> float:
