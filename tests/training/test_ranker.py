@@ -24,7 +24,7 @@ from training.recommenders.content import (
     expected_readers,
 )
 from training.recommenders.item_item import ItemFilterParams, ItemFilterRecommender
-from training.recommenders.new_works import as_far_as, recall_of_others
+from training.recommenders.new_works import allowed, as_far_as, recall_of_others
 from training.recommenders.ranker import Ranker, RankerParams, Taught, calibrate, earlier, logistic, new_bonus
 from training.recommenders.ranker_features import features, names_of
 from training.split_files import hold_out
@@ -83,11 +83,10 @@ def test_new_works_get_a_bonus_that_costs_the_others_no_more() -> None:
     scores = np.tile(-0.01 * np.arange(100, dtype=np.float32), (10, 1))
     new = np.zeros_like(read)
     new[:, 99] = True
-    config = SMALL.model_copy(update={"new_steps": (0.0, 0.5, 0.75, 1.0)})
-    assert new_bonus(taught, scores, new, config) == 0.75
-    dear = config.model_copy(update={"blend": BLEND.model_copy(update={"new_cost": 1.0})})
-    assert new_bonus(taught, scores, new, dear) == 1.0
-    assert new_bonus(taught, scores, np.zeros_like(new), dear) == 0.0
+    steps = (0.0, 0.5, 0.75, 1.0)
+    assert new_bonus(taught, scores, new, steps, 0.003) == 0.75
+    assert new_bonus(taught, scores, new, steps, 1.0) == 1.0
+    assert new_bonus(taught, scores, np.zeros_like(new), steps, 1.0) == 0.0
 
 
 def test_probabilities_are_calibrated() -> None:
@@ -181,6 +180,13 @@ def test_new_works_go_as_far_as_the_cost_allows() -> None:
     assert as_far_as(0.003, list(costs), costs.__getitem__) == 1.5
     assert as_far_as(0.0001, list(costs), costs.__getitem__) == 1.0
     assert as_far_as(1.0, list(costs), costs.__getitem__) == 3.0
+
+
+def test_few_new_works_may_cost_less() -> None:
+    new = np.zeros(1000, dtype=bool)
+    new[:10] = True
+    assert allowed(0.003, new) == pytest.approx(0.0003)
+    assert allowed(0.003, np.ones(4, dtype=bool)) == 0.003
 
 
 def test_recall_of_others_leaves_new_works_out() -> None:

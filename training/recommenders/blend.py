@@ -18,7 +18,7 @@ from training.params import Options, Params
 from training.recommenders.all import Fitter, load_member
 from training.recommenders.base import Batch, Floats, Recommender, best_of, read_values, without_history, write_values
 from training.recommenders.content import column, readers_of
-from training.recommenders.new_works import as_far_as, recall_of_others
+from training.recommenders.new_works import allowed, as_far_as, recall_of_others
 from training.split_files import hold_out
 
 K = 20
@@ -33,8 +33,8 @@ class BlendParams(Params):
     steps: tuple[float, ...] = Field((0.0, 0.5, 1.5, 2.0), description="Factors that are tried for a weight.")
     rounds: int = Field(5, ge=0)
     new_lift: float | None = Field(None, ge=1, description="Factor on new works; without one it is found.")
-    new_steps: tuple[float, ...] = Field((1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0), description="… among these.")
-    new_cost: float = Field(0.003, ge=0, description="Recall@20 that other works may lose by it, on held-out rows.")
+    new_steps: tuple[float, ...] = Field((1.0, 1.1, 1.25, 1.5, 1.75, 2.0), description="… among these.")
+    new_cost: float = Field(0.003, ge=0, description="Recall@20 that other works may lose by it where a tenth is new.")
     readers: int = Field(2000, ge=1, description="Held-out readers that choose weights and factor.")
     held_out: float = Field(0.1, gt=0, lt=1, description="Share of each reader's rows, where there is no part `valid`.")
 
@@ -200,7 +200,8 @@ def find_mix(members: Mapping[str, Recommender], known: Asked, config: BlendPara
     if lift is None:
         total = scored.total(weights)
         steps = config.new_steps if scored.new.any() else config.new_steps[:1]
-        lift = as_far_as(config.new_cost, steps, lambda step: scored.recall_of_others(total, step))
+        cost = allowed(config.new_cost, scored.new)
+        lift = as_far_as(cost, steps, lambda step: scored.recall_of_others(total, step))
     return Mix(weights, lift)
 
 

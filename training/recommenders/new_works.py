@@ -16,6 +16,19 @@ from bookworks.metrics.ranking import PAD, Ranked, find_hits
 K = 20
 
 
+SHARE = 0.1  # of the catalogue that is new where the whole cost is allowed
+
+
+def allowed(cost: float, new: npt.NDArray[np.bool_]) -> float:
+    """The loss that is allowed: the whole cost where a tenth of the works is new, less where fewer are.
+
+    Args:
+        cost: of recall@20, 0 to 1.
+        new: works without readers, [n_works].
+    """
+    return cost * min(float(new.mean()) / SHARE, 1.0)
+
+
 def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], float]) -> float:
     """The last of the rising `steps` before works with readers lose more than `cost`; the first, if the second does.
 

@@ -7,7 +7,7 @@ fitted again to all rows and the trees kept. So no source has seen what the tree
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -36,7 +36,7 @@ from training.recommenders.blend import (
     standardised,
 )
 from training.recommenders.content import readers_of
-from training.recommenders.new_works import as_far_as
+from training.recommenders.new_works import allowed, as_far_as
 from training.recommenders.ranker_features import WorkFacts, features, names_of
 from training.split_files import hold_out
 
@@ -279,7 +279,7 @@ def learn(
         if sum(map(len, lessons)) >= config.readers:
             break
     readers = sum(map(len, lessons))
-    trees, report = grow(lessons, names, config, options)
+    trees, report = grow(lessons, names, config, options, allowed(config.blend.new_cost, blend.new))
     return mix, trees, report | {"readers": readers}
 
 
@@ -311,7 +311,7 @@ def _parts(known: Asked) -> Iterator[tuple[Batch, list[list[int]]]]:
 
 
 def grow(
-    lessons: list[Taught], names: list[str], config: RankerParams, options: Options
+    lessons: list[Taught], names: list[str], config: RankerParams, options: Options, new_cost: float
 ) -> tuple[Trees | None, dict[str, Any]]:
     """The trees of the objective that ranks held-out readers best.
 
@@ -333,12 +333,12 @@ def grow(
     blend = kept.ndcg(-np.tile(np.arange(kept.read.shape[1], dtype=np.float32), len(kept)))
     told = _report(best, boosters[best].num_trees(), found | {"blend": blend})
     new = (kept.rows[:, names.index("readers")] == 0).reshape(kept.read.shape)
-    bonus = new_bonus(kept, scored[best].reshape(kept.read.shape), new, config)
+    bonus = new_bonus(kept, scored[best].reshape(kept.read.shape), new, config.new_steps, new_cost)
     slope, intercept, error = calibrate(scored[best], kept.read.ravel())
     return Trees(boosters[best], bonus, slope, intercept), told | {"new_bonus": bonus, "calibration_error": error}
 
 
-def new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], config: RankerParams) -> float:
+def new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], steps: Sequence[float], cost: float) -> float:
     """What is added to new works, as far as the cost for the others allows."""
 
     def others(bonus: float) -> float:
@@ -346,7 +346,7 @@ def new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], config: 
         hits = np.take_along_axis(kept.read & ~new, order, axis=1).sum(axis=1)
         return float((hits / np.maximum(kept.n_relevant, 1)).mean())
 
-    return as_far_as(config.blend.new_cost, config.new_steps if new.any() else config.new_steps[:1], others)
+    return as_far_as(cost, steps if new.any() else steps[:1], others)
 
 
 def calibrate(scores: Floats, read: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
