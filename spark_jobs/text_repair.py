@@ -56,7 +56,6 @@ def undo_entities(text: str) -> str:
     return text
 
 
-_SWALLOWED = re.compile(r"[\\\"]*\\[\\\"]*$")  # a backslash before the closing quote, and what it let through
 _PAIRED = re.compile(r'(?:[^\\"]*\\"[^\\"]*\\")+[^\\"]*')  # each escaped quote has its mate, and no other backslash
 
 
@@ -72,7 +71,8 @@ def undo_escapes(text: str) -> str:
 
 def _without_backslashes(text: str) -> str:
     """A backslash that stands like a quote is one of which the quote was lost; others are dropped."""
-    kept = _SWALLOWED.sub("", text)
+    bare = text.rstrip('\\"')
+    kept = bare if "\\" in text[len(bare) :] else text  # it stood before the closing quote, and let more through
     told = kept.replace('\\"', '"').replace("\\'", "'")
     found = ""
     for at, letter in enumerate(told):
@@ -139,7 +139,12 @@ def clean_title(text: str) -> str:
     return _TRAILING_SLASH.sub("", text)
 
 
-_DATES = re.compile(r",?\s*\(?\b(?:b\.|d\.|ca\.?|fl\.)?\s*\d{3,4}\s*\??\s*-?\s*(?:\d{3,4}\??)?\)?\.?(?=,|;|$)")
+ERA = r"(?:\s*(?:B\.?\s?C\.?(?:\s?E\.?)?|A\.\s?D\.?|C\.\s?E\.?|av\.?\s*J\.?\s?-?\s?C\.?|v\.\s*Chr\.?)(?!\w))?"
+SPAN = (  # "427?-347 B.C.", "106-43 B.C.", "1340-", "0384-0322 av. J.-C."
+    rf"(?:\d{{3,4}}|\d\d\.\.){ERA}\s*\??\s*-?\s*(?:(?:\d{{3,4}}|\d{{1,3}}(?=\s*(?:B\.|av\.|v\.)))\??{ERA})?"
+)
+SAID = r"(?:b\.|d\.|ca\.?|fl\.|n\.|born|died|active|approximately|circa|flourished)?"
+_DATES = re.compile(rf",?\s*\(?\b{SAID}\s*(?:{SPAN}|\d\d?(?:st|nd|rd|th) cent(?:ury|\.){ERA})\)?\.?(?=,|;|$)")
 _ROLE = re.compile(r"\s*\((?:[^)]*)\)")
 _INITIALS = re.compile(r"\b([A-Z])\.(?=[A-Z])")
 _NOBODY = frozenset({"anonymous", "anonyme", "unknown", "various", "various authors", "not applicable", "no author",
@@ -148,9 +153,11 @@ _NOBODY = frozenset({"anonymous", "anonyme", "unknown", "various", "various auth
 
 def clean_author(text: str) -> str | None:
     """An author as shown: "First Last", no dates, no roles; None when nobody is named."""
-    text = _ROLE.sub("", _DATES.sub("", text)).strip(" ,;/.-") if any(c in text for c in "(0123456789,;/") else text
+    dateless = _DATES.sub("", text)
+    dated = dateless != text
+    text = _ROLE.sub("", dateless).strip(" ,;/.-") if any(c in text for c in "(0123456789,;/") else text
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if len(parts) >= 2 and _is_surname(parts[0]) and len(parts[1].split()) <= 3:
+    if len(parts) >= 2 and _is_surname(parts[0]) and (_are_given(parts[1]) or (dated and len(parts[1].split()) <= 3)):
         text = ", ".join([f"{parts[1]} {parts[0]}", *parts[2:]])
     text = _INITIALS.sub(r"\1. ", text)
     if text.isupper() and len(text) > 4:
@@ -165,6 +172,13 @@ def _is_surname(part: str) -> bool:
     """Whether the words before a first comma are a surname alone ("Le Guin"), not a whole name."""
     words = part.split()
     return len([word for word in words if word.casefold() not in _PARTICLES]) == 1
+
+
+def _are_given(part: str) -> bool:
+    """Whether these are given names: one, or more that end in an initial or a particle; "Benjamin Jowett" is a name."""
+    words = part.strip(".").split()
+    last = words[-1].rpartition(".")[2]
+    return ";" not in part and (len(words) == 1 or len(last) == 1 or last.casefold() in _PARTICLES)
 
 
 _LEGAL = re.compile(

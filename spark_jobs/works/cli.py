@@ -213,6 +213,9 @@ def write_works(catalogue: Catalogue, clusters: pa.Table, output: Path) -> int:
 def _report(console: Console, catalogue: Catalogue, output: Path, works: int, seconds: float) -> None:
     rate = catalogue.rows / max(seconds, 0.001)
     console.print(f"{catalogue.rows:,} records, {works:,} works, {seconds:.1f} s ({rate:,.0f} records/s): {output}")
+    if catalogue.doubled:
+        told = "some ids stand in several rows: the fullest row describes the record, and each is in its work"
+        console.print(told, style="yellow")
     _report_rejected(console, catalogue, _report_of(output))
 
 

@@ -98,7 +98,8 @@ def assign(members: DataFrame, linked: DataFrame) -> DataFrame:
         linked: `linking.LINKED`.
     """
     joined = members.join(linked.select("node", "root", "sure"), "node", "left")
-    lone, unknown = F.col("records") == 1, F.col("main") == ""
+    lone = F.col("records") == 1
+    unknown = (F.col("main") == "") & F.col("sure").isNull()
     sure = F.coalesce("sure", F.when(lone, F.lit(1.0)).otherwise(F.lit(SAME_SPELLING)))
     confidence = rounded(F.when(unknown & lone, 0.0).otherwise(F.greatest(sure, F.lit(0.0))), F.floor)
     # A node is named by its smallest edition, a cluster by its smallest node.

@@ -132,6 +132,12 @@ def _read_works(path: Path, names: tuple[str, ...]) -> dict[str, str]:
             raise ContractError(f"Columns are missing in {path.name}", received=", ".join(header) or "no header",
                                 allowed=f"record_id and {' or '.join(names)}", todo="rename the columns.")  # fmt: skip
         for row in reader:
+            if not row["record_id"] or not row[column]:
+                raise ContractError(
+                    f"Line {reader.line_num} of {path.name} names no record or no work",
+                    received=",".join(str(value or "") for value in row.values()),
+                    allowed=f"record_id and {column} in each row", todo="remove or complete it.",
+                )  # fmt: skip
             if works.setdefault(row["record_id"], row[column]) != row[column]:
                 raise ContractError(f"A record stands twice in {path.name}, with two works", received=row["record_id"],
                                     allowed="each record in one work", todo="remove one of them.")  # fmt: skip

@@ -26,7 +26,8 @@ NAMES = {"id": "edition_id"} | {name: name for name in FIELDS if name != "editio
 _CHUNK = 20_000
 _UNREADABLE = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are not of the encoding
 _SPOKEN = {"\\t": "\t"}  # shells hand over a tab as two characters
-_MOST_LINES = 20  # of a record whose texts hold line breaks
+_MOST_LINES = 1000  # of a record whose texts hold line breaks …
+_FEW_LINES = 20  # … and so many may look like rows of their own
 _SCHEMA = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in FIELDS)])
 csv.field_size_limit(16 * 1024 * 1024)
 
@@ -224,7 +225,7 @@ def read_rows(
         while taken := _record(lines):
             first = lines.number - len(taken) + 1
             found = _of_width(taken, len(header), separator)
-            if len(taken) > 1 and (found is None or not _closed("".join(taken))):  # a stray quote swallowed rows
+            if len(taken) > 1 and (found is None or _swallowed(taken, len(header), separator)):
                 lines.give_back(taken[1:])
                 taken = taken[:1]
                 found = _of_width(taken, len(header), separator)
@@ -253,9 +254,18 @@ def _record(lines: _Lines) -> list[str]:
     taken = [lines.take()]
     if '"' not in taken[0]:  # as nearly all
         return taken if taken[0] else []
-    while not _closed("".join(taken)) and len(taken) < _MOST_LINES and (line := lines.take()):
+    quotes, escaped = taken[0].count('"'), taken[0].count('\\"')
+    while quotes % 2 and (quotes - escaped) % 2 and len(taken) < _MOST_LINES and (line := lines.take()):
         taken.append(line)
+        quotes, escaped = quotes + line.count('"'), escaped + line.count('\\"')
     return taken
+
+
+def _swallowed(taken: list[str], width: int, separator: str) -> bool:
+    """Whether a stray quote, not a text of several lines, holds these together: it is never closed, or there are many
+    lines of which most look like rows."""
+    rows = sum(line.count(separator) == width - 1 for line in taken[1:-1])
+    return not _closed("".join(taken)) or (len(taken) > _FEW_LINES and 2 * rows >= len(taken) - 2)
 
 
 def _closed(raw: str) -> bool:

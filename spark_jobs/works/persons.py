@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from spark_jobs.text_repair import ERA, SAID, SPAN
 from spark_jobs.works.aliases import TRANSLITERATION, Alias
 from spark_jobs.works.titles import names_volume
 from spark_jobs.works.words import fold, words
@@ -61,14 +62,14 @@ _BEFORE_PHRASE = re.compile(
 )
 _BEHIND_BRACKET = re.compile(r"([)\]])\s*,")
 _BRACKETS = re.compile(r"[(\[]([^)\]]*)[)\]]?")
-_DATES = re.compile(
-    r",?\s*\(?\b(?:b\.|d\.|ca\.?|fl\.|n\.)?\s*(?:\d{3,4}|\d\d\.\.)\s*\??\s*-?\s*(?:\d{3,4}\??)?\)?\.*(?=[,;\s/]|$)"
-)
-_DATED = re.compile(r"[^,;/]+,[^,;/]+(?:,\s*|\s+)(?:b\.\s*)?\d{3}[\d.?]\s*\??\s*-")  # "Zweig, Stefan, 1881-1942"
+_DATES = re.compile(rf",?\s*\(?\b{SAID}\s*(?:{SPAN}|\d\d?(?:st|nd|rd|th) cent(?:ury|\.){ERA})\)?\.*(?=[,;\s/]|$)")
+_DATED = re.compile(
+    rf"[^,;/]+,[^,;/]+(?:,\s*|\s+){SAID}\s*(?:\d{{2,3}}[\d.?]\s*\??\s*-|\d{{3,4}}$|\d\d?th cent)"
+)  # "Zweig, Stefan, 1881-1942"
 _ET_AL = re.compile(r"\b(?:et al|u\.? ?a|and others|y otros|\.\.\.|…)\.?$", re.I)
 _AND = re.compile(r"\s+(?:and|und|et|y|e|&|\+)\s+|\s*&\s*", re.I)
 _SUFFIX = re.compile(
-    r"^(?:jr|sr|phd|md|dr|esq|ii|iii|iv|prof|mr|mrs|ms|sir|lady|dame|lord|saint|st|rev|ed|eds|obe)\.?$"
+    r"^(?:jr|sr|pere|fils|phd|md|dr|esq|ii|iii|iv|prof|mr|mrs|ms|sir|lady|dame|lord|saint|st|rev|ed|eds|obe)\.?$"
 )
 _PARTICLES = frozenset({
     "le", "la", "de", "du", "des", "del", "della", "di", "da", "dos", "das", "do", "van", "von", "der", "den", "ten",
@@ -290,6 +291,8 @@ def _person(name: str, role: str) -> Person | None:
         tokens.pop(0)
     if not tokens or " ".join(tokens) in NOBODY:
         return None
+    if len(tokens) > 2 and len(tokens[0]) > 1 and all(len(token) == 1 for token in tokens[1:]):  # "Rowling J.K."
+        tokens = [*tokens[1:], tokens[0]]
     at = len(tokens) - 1
     while at > 1 and tokens[at - 1] in _PARTICLES:
         at -= 1

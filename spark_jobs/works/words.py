@@ -9,6 +9,7 @@ from functools import lru_cache
 _SPECIAL = {"ß": "ss", "æ": "ae", "œ": "oe", "þ": "th", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "&": " and "}
 _SPECIAL |= dict.fromkeys("'’`´ʼʹ′", "")
 _TABLE = str.maketrans(_SPECIAL)
+_SIGNED = re.compile(r"(?<![^\W_])([cfj])(\+\+|#)(?!\w)")  # languages: C++, C#, F#
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # "20,000 leagues"
 # Vowel signs of Indian and South-East Asian scripts are part of a word, though no letters.
 _SIGNS = "".join(chr(c) for c in range(0x0900, 0x1D00) if unicodedata.category(chr(c)) in {"Mn", "Mc"})
@@ -18,6 +19,8 @@ _NO_WORD = re.compile(rf"[^\w{_SIGNS}]+|_+")
 def fold(text: str) -> str:
     """Small letters without accents or apostrophes; other scripts keep their letters."""
     text = _THOUSANDS.sub("", text.lower().translate(_TABLE))
+    if "+" in text or "#" in text:
+        text = _SIGNED.sub(lambda said: said[1] + ("plusplus" if said[2] == "++" else "sharp"), text)
     if text.isascii():
         return text
     decomposed = unicodedata.normalize("NFKD", text)

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from spark_jobs.text_repair import clean_author, clean_publisher, clean_title, repair
@@ -60,6 +62,13 @@ def test_repairs_are_named_and_sound_text_has_none() -> None:
         ("Le Guin, Ursula K.", "Ursula K Le Guin"),
         ("Saint-Exupéry, Antoine de, 1900-1944", "Antoine de Saint-Exupéry"),
         ("J.K. Rowling, Mary GrandPré", "J. K. Rowling, Mary GrandPré"),
+        ("Aristotle, 384-322 B.C.", "Aristotle"),
+        ("Aristote (0384-0322 av. J.-C.)", "Aristote"),
+        ("Cicero, Marcus Tullius, 106-43 B.C.", "Marcus Tullius Cicero"),
+        ("Chaucer, Geoffrey, approximately 1340-1400", "Geoffrey Chaucer"),
+        ("Plato, Benjamin Jowett", "Plato, Benjamin Jowett"),
+        ("Homer, E. V. Rieu", "Homer, E. V. Rieu"),
+        ("Collodi, Carlo; Tim Rowe", "Collodi, Carlo; Tim Rowe"),
         ("DEAN KOONTZ", "Dean Koontz"),
         ("Not Applicable (Na )", None),
         ("Anonymous", None),
@@ -67,6 +76,14 @@ def test_repairs_are_named_and_sound_text_has_none() -> None:
 )
 def test_authors_are_shown_first_name_first(raw: str, expected: str | None) -> None:
     assert clean_author(raw) == expected
+
+
+def test_many_backslashes_are_no_work() -> None:
+    """A quadratic repair of these would take minutes."""
+    began = time.process_time()
+    repair("\\" * 50_000 + "a")
+    repair("a" + '\\"' * 50_000)
+    assert time.process_time() - began < 5
 
 
 def test_publishers_lose_the_form_of_their_company() -> None:

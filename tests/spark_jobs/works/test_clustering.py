@@ -59,6 +59,8 @@ DIFFERENT = [
     ("The Second Book of Swords", "The Third Book of Swords"),
     ("Comptabilité financière 1", "Comptabilité financière 3"),
     ("Faust I", "Faust II"),
+    ("Programming in C", "Programming in C++"),
+    ("Learning C++ by Example", "Learning C# by Example"),
     ("World War I", "World War II"),
     ("Star Trek: Log Two", "Star Trek: Log Nine"),
     ("PLUTO: Urasawa x Tezuka 001", "PLUTO: Urasawa x Tezuka 004"),
@@ -107,6 +109,8 @@ def test_a_missing_author_matches_nobody_by_itself_but_an_isbn_ties(editions):
         isbn=[None, "0441013597; 9780441013593", "9780441013593", None],
     )  # fmt: skip
     assert groups(cluster(rows, CONFIG).editions) == {frozenset({"e00"}), frozenset({"e01", "e02"}), frozenset({"e03"})}
+    bare = editions((None, None), ("", None), isbn=["0439023483", "9780439023481"])
+    assert min(row.confidence for row in cluster(bare, CONFIG).editions.collect()) >= CONFIG.isbn_probability
     poems = editions(("Poems", None), ("Poems", None), publisher=["Unwin", "Unwin"], year=["1937", "1937"])
     assert len(groups(cluster(poems, CONFIG).editions)) == 1
 
@@ -388,6 +392,15 @@ def test_a_stray_quote_swallows_no_rows_and_line_breaks_in_texts_are_kept(spark,
     assert read.rejected == []
 
 
+def test_a_text_of_many_lines_is_one_record(spark, tmp_path):
+    long = "\n".join(f"Paragraph {n}, and more" for n in range(25))
+    path = tmp_path / "books.csv"
+    path.write_text(f'id,title,author,about\n1,A,X,"{long}"\n2,B,Y,short\n3,C,Z,"{long}"\n')
+    read = read_catalogue(path, Columns.of_text("id=id,title=title,author=author"), tmp_path)
+    rows = [(row.edition_id, row.title, row.author) for row in read.frame(spark).collect()]
+    assert (rows, read.rejected) == ([("1", "A", "X"), ("2", "B", "Y"), ("3", "C", "Z")], [])
+
+
 def test_two_stray_quotes_close_together_swallow_no_row(spark, tmp_path):
     path = tmp_path / "books[1].csv"
     path.write_text('id,title,author\n1,"Foo,X\n2,"Bar,Y\n3,Baz,Z\n')
@@ -536,6 +549,10 @@ def test_evaluation_counts_what_is_missing_and_shows_the_worst(tmp_path):
     (tmp_path / "w.csv").write_text("record_id,work_id\n1,a\n1,b\n")
     with pytest.raises(ContractError, match="twice"):
         read_works(tmp_path / "w.csv", ("work_id",))
+    for line in ("2,", "2", ",b"):
+        (tmp_path / "w.csv").write_text(f"record_id,work_id\n1,a\n{line}\n")
+        with pytest.raises(ContractError, match=r"Line 3 of w\.csv"):
+            read_works(tmp_path / "w.csv", ("work_id",))
 
 
 def test_labelled_editions_are_found_again(spark, data_dir, tmp_path):

@@ -30,6 +30,11 @@ WHOLE = {
     "Notestein, Wallace": ["notestein/wallace/writer"], "Sprecher, Daniel": ["sprecher/daniel/writer"],
     "Trader Vic": ["vic/trader/writer"],
     "Martin Luther King Jr.": ["king/martin luther/writer"],
+    "Plato, 427?-347 B.C.": ["plato//writer"], "Aristote (0384-0322 av. J.-C.)": ["aristote//writer"],
+    "Cicero, Marcus Tullius, 106-43 B.C.": ["cicero/marcus tullius/writer"],
+    "Chaucer, Geoffrey, approximately 1340-1400": ["chaucer/geoffrey/writer"],
+    "Smith, John, active 16th century": ["smith/john/writer"], "Malcolm X": ["x/malcolm/writer"],
+    "Rowling J.K.": ["rowling/j k/writer"], "Alexandre Dumas père": ["dumas/alexandre/writer"],
     "Anonymous": [], "": [], "Various": [], "N/A": [],
 }  # fmt: skip
 INVERTED = {
