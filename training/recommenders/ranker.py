@@ -54,6 +54,7 @@ class RankerParams(Params):
     objectives: tuple[Objective, ...] = ("binary", "lambdarank")
     leaves: int = Field(15, ge=2)
     trees: int = Field(300, ge=1)
+    bags: int = Field(3, ge=1, description="Boosters of other draws of rows and features, whose scores are averaged.")
     learning_rate: float = Field(0.1, gt=0)
     min_rows: int = Field(200, ge=1, description="Rows of a leaf.")
     weight_power: float = Field(0.0, ge=0, le=1, description="A reader of n held-out works weighs n to minus this.")
@@ -101,20 +102,26 @@ class Trees:
     """What puts candidates in order.
 
     Attributes:
-        booster: LightGBM's.
+        boosters: LightGBM's, of the same objective; the mean of their scores counts.
         new_bonus: added to the score of a work without readers.
         slope, intercept: of the logistic function that makes a score a probability (Platt 1999).
     """
 
-    booster: lgb.Booster
+    boosters: tuple[lgb.Booster, ...]
     new_bonus: float = 0.0
     slope: float = 1.0
     intercept: float = 0.0
 
     def scores(self, rows: Floats, threads: int = 0) -> Floats:
         """Of features, float32 [..., n_features]: the sum over the trees, without bonus and before any link, [...]."""
-        found = self.booster.predict(rows.reshape(-1, rows.shape[-1]), raw_score=True, num_threads=threads)
-        return np.asarray(found, dtype=np.float32).reshape(rows.shape[:-1])
+        flat = rows.reshape(-1, rows.shape[-1])
+        found = [booster.predict(flat, raw_score=True, num_threads=threads) for booster in self.boosters]
+        return np.mean(found, axis=0, dtype=np.float32).reshape(rows.shape[:-1])
+
+    def contributions(self, rows: Floats) -> npt.NDArray[np.float64]:
+        """What each feature, and last the base, adds to the score of a work, [n, n_features + 1]."""
+        found = [np.asarray(booster.predict(rows, pred_contrib=True, num_threads=1)) for booster in self.boosters]
+        return np.mean(found, axis=0)
 
     def probabilities(self, scores: Floats) -> Floats:
         """How likely each work is among those that were held out of the reader's rows, from `scores`."""
@@ -207,7 +214,7 @@ class Ranker(Recommender):
 
     def _explain(self, trees: Trees, works: npt.NDArray[np.int64], rows: Floats) -> list[Explained]:
         names = [*names_of(self.blend.members, self.facts), "base", "new_work"]
-        added = np.asarray(trees.booster.predict(rows, pred_contrib=True, num_threads=1))
+        added = trees.contributions(rows)
         bonus = np.where(self.blend.new[works], trees.new_bonus, 0.0)
         lines = np.column_stack([added, bonus]).tolist()
         chances = trees.probabilities(added.sum(axis=1)).tolist()
@@ -223,7 +230,8 @@ class Ranker(Recommender):
                  expected=self.facts.expected, **groups)  # fmt: skip
         told: dict[str, Any] = {"candidates": self.candidates, "report": self.report}
         if self.trees is not None:
-            self.trees.booster.save_model(folder / "trees.txt")
+            for place, booster in enumerate(self.trees.boosters):
+                booster.save_model(folder / f"trees_{place}.txt")
             told["trees"] = {name: getattr(self.trees, name) for name in ("new_bonus", "slope", "intercept")}
         (folder / "ranker.json").write_text(json.dumps(told), encoding="utf-8")
 
@@ -234,7 +242,9 @@ class Ranker(Recommender):
         with np.load(folder / "facts.npz") as stored:
             group = {name.removeprefix("group_"): stored[name] for name in stored.files if name.startswith("group_")}
             facts = WorkFacts(stored["readers"], stored["year"], stored["place"], group, stored["expected"])
-        trees = Trees(lgb.Booster(model_file=folder / "trees.txt"), **told["trees"]) if "trees" in told else None
+        files = sorted(folder.glob("trees_*.txt"), key=lambda file: int(file.stem.rpartition("_")[2]))
+        boosters = tuple(lgb.Booster(model_file=file) for file in files)
+        trees = Trees(boosters, **told["trees"]) if boosters else None
         return cls(Blend.load(folder / "blend"), facts, trees, told["candidates"], told["report"])
 
 
@@ -326,12 +336,12 @@ def grow(
         return None, _report(None, 0, {})
     train = _lgb(learned, names, config.weight_power, None)
     valid = _lgb(kept, names, 0.0, train)
-    boosters = {objective: _boost(train, valid, objective, config, options) for objective in config.objectives}
-    scored = {objective: Trees(booster).scores(kept.rows) for objective, booster in boosters.items()}
+    boosters = {objective: _bags(train, valid, objective, config, options) for objective in config.objectives}
+    scored = {objective: Trees(bags).scores(kept.rows) for objective, bags in boosters.items()}
     found = {objective: kept.ndcg(scores) for objective, scores in scored.items()}
     best = max(found, key=lambda objective: found[objective])
     blend = kept.ndcg(-np.tile(np.arange(kept.read.shape[1], dtype=np.float32), len(kept)))
-    told = _report(best, boosters[best].num_trees(), found | {"blend": blend})
+    told = _report(best, sum(booster.num_trees() for booster in boosters[best]), found | {"blend": blend})
     new = (kept.rows[:, names.index("readers")] == 0).reshape(kept.read.shape)
     bonus = new_bonus(kept, scored[best].reshape(kept.read.shape), new, config.new_steps, new_cost)
     slope, intercept, error = calibrate(scored[best], kept.read.ravel())
@@ -386,6 +396,13 @@ def _lgb(taught: Taught, names: list[str], power: float, reference: lgb.Dataset 
     return lgb.Dataset(
         taught.rows, label, weight=weight, group=np.full(readers, n), feature_name=names, reference=reference
     )
+
+
+def _bags(
+    train: lgb.Dataset, valid: lgb.Dataset, objective: Objective, config: RankerParams, options: Options
+) -> tuple[lgb.Booster, ...]:
+    seeds = range(options.seed, options.seed + config.bags)
+    return tuple(_boost(train, valid, objective, config, options.model_copy(update={"seed": seed})) for seed in seeds)
 
 
 def _boost(
