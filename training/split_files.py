@@ -125,14 +125,19 @@ def hold_out(data: Dataset, share: float, seed: int) -> Dataset:
     """The same readers with a share of each one's training rows as part `valid`, and no test part.
 
     At least one row of each reader stays in train; a reader of one row keeps it. Rows without time are drawn at random.
-    Where works of the catalogue have no training row, as many others lose all of theirs to `valid`, so that what is
-    learned from the split meets new works as often as what comes after it.
+    Where works of the catalogue have no training row, as many others lose all of theirs, so that what is learned from
+    the split meets new works as often as what comes after it. Of these rows the same share is held out and the rest
+    left out: with all of them in `valid` a new work would seem far likelier than another.
     """
     rows = data.rows(TRAIN)
-    reader, work = rows["reader"].to_numpy(), rows["work"].to_numpy()
     rng = np.random.default_rng(seed)
     drawn = rng.random(rows.num_rows)
-    new = np.isin(work, _made_new(work, data.n_works, rng))
+    made_new = _made_new(rows["work"].to_numpy(), data.n_works, rng)
+    new = np.isin(rows["work"].to_numpy(), made_new)
+    stays = np.bincount(rows["reader"].to_numpy(), ~new, minlength=data.n_readers)[rows["reader"].to_numpy()] > 0
+    kept = ~new | ~stays | (rng.random(rows.num_rows) < share)
+    rows, drawn, new = rows.filter(pa.array(kept)), drawn[kept], new[kept]
+    reader = rows["reader"].to_numpy()
     order = np.lexsort((drawn, ~new, reader))
     counts = np.bincount(reader, minlength=data.n_readers)
     place = np.empty(rows.num_rows, dtype=np.int64)

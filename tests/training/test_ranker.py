@@ -207,10 +207,18 @@ def test_where_works_are_new_as_many_are_held_out(data: Dataset) -> None:
     rows = data.rows(TRAIN)
     known = data.replaced(rows.filter(pa.array(rows["work"].to_numpy() >= 8)))
     inner = hold_out(known, 0.1, 5)
-    left = np.unique(inner.rows(TRAIN)["work"].to_numpy()).size
-    assert left == pytest.approx(32 * 0.8, abs=1)
-    assert inner.rows(TRAIN).num_rows + inner.rows(VALID).num_rows == known.rows(TRAIN).num_rows
-    assert np.unique(hold_out(data, 0.1, 5).rows(TRAIN)["work"].to_numpy()).size == data.n_works
+    left = np.unique(inner.rows(TRAIN)["work"].to_numpy())
+    assert left.size == pytest.approx(32 * 0.8, abs=1)
+    work = known.rows(TRAIN)["work"].to_numpy()
+    new = np.setdiff1d(np.unique(work), left)
+    held, before = (np.isin(part, new).sum() for part in (inner.rows(VALID)["work"].to_numpy(), work))
+    assert 0 < held < 0.2 * before
+    assert (
+        np.unique(inner.rows(TRAIN)["reader"].to_numpy()).size == np.unique(known.rows(TRAIN)["reader"].to_numpy()).size
+    )
+    full = hold_out(data, 0.1, 5)
+    assert np.unique(full.rows(TRAIN)["work"].to_numpy()).size == data.n_works
+    assert full.rows(TRAIN).num_rows + full.rows(VALID).num_rows == data.rows(TRAIN).num_rows
 
 
 def test_als_solves_what_the_definition_says(data: Dataset) -> None:
