@@ -17,16 +17,19 @@ K = 20
 
 
 SHARE = 0.1  # of the catalogue that is new where the whole cost is allowed
+LEAST = 10  # new works; of fewer nothing can be told
 
 
 def allowed(cost: float, new: npt.NDArray[np.bool_]) -> float:
     """The loss that is allowed: the whole cost where a tenth of the works is new, less where fewer are.
 
+    Where hardly any is new it is below 0, which no step keeps to: what is put forward must have been tried.
+
     Args:
         cost: of recall@20, 0 to 1.
         new: works without readers, [n_works].
     """
-    return cost * min(float(new.mean()) / SHARE, 1.0)
+    return cost * min(float(new.mean()) / SHARE, 1.0) if new.sum() >= LEAST else -1.0
 
 
 def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], float]) -> float:
