@@ -59,7 +59,9 @@ class RankerParams(Params):
     min_rows: int = Field(200, ge=1, description="Rows of a leaf.")
     weight_power: float = Field(0.0, ge=0, le=1, description="A reader of n held-out works weighs n to minus this.")
     held_out_readers: float = Field(0.1, gt=0, lt=1, description="Share that chooses objective and number of trees.")
-    new_steps: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5), description="Added to new works.")
+    new_steps: tuple[float, ...] = Field(
+        (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0), description="Added to new works."
+    )
     patience: int = Field(30, ge=1)
 
 
