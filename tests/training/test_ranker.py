@@ -186,7 +186,9 @@ def test_few_new_works_may_cost_less() -> None:
     new = np.zeros(1000, dtype=bool)
     new[:10] = True
     assert allowed(0.003, new) == pytest.approx(0.0003)
-    assert allowed(0.003, np.ones(40, dtype=bool)) == 0.003
+    new[10:200] = True
+    assert allowed(0.003, new) == pytest.approx(0.006)
+    new[10:] = False
     new[0] = False
     assert as_far_as(allowed(0.003, new), (1.0, 2.0), lambda step: 0.2) == 1.0
 

@@ -34,7 +34,7 @@ class BlendParams(Params):
     rounds: int = Field(5, ge=0)
     new_lift: float | None = Field(None, ge=1, description="Factor on new works; without one it is found.")
     new_steps: tuple[float, ...] = Field((1.0, 1.1, 1.25, 1.5, 1.75, 2.0), description="… among these.")
-    new_cost: float = Field(0.003, ge=0, description="Recall@20 that other works may lose by it where a tenth is new.")
+    new_cost: float = Field(0.005, ge=0, description="Recall@20 that other works may lose for each tenth of new works.")
     readers: int = Field(2000, ge=1, description="Held-out readers that choose weights and factor.")
     held_out: float = Field(0.1, gt=0, lt=1, description="Share of each reader's rows, where there is no part `valid`.")
 

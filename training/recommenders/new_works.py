@@ -16,12 +16,14 @@ from bookworks.metrics.ranking import PAD, Ranked, find_hits
 K = 20
 
 
-SHARE = 0.1  # of the catalogue that is new where the whole cost is allowed
+SHARE = 0.1  # of the catalogue that is new, for which the cost is meant
 LEAST = 10  # new works; of fewer nothing can be told
 
 
 def allowed(cost: float, new: npt.NDArray[np.bool_]) -> float:
-    """The loss that is allowed: the whole cost where a tenth of the works is new, less where fewer are.
+    """The loss that is allowed: the cost for each tenth of the works that is new.
+
+    On held-out rows more works are new than later: those that are, and as many again that were made so.
 
     Where hardly any is new it is below 0, which no step keeps to: what is put forward must have been tried.
 
@@ -29,7 +31,7 @@ def allowed(cost: float, new: npt.NDArray[np.bool_]) -> float:
         cost: of recall@20, 0 to 1.
         new: works without readers, [n_works].
     """
-    return cost * min(float(new.mean()) / SHARE, 1.0) if new.sum() >= LEAST else -1.0
+    return cost * float(new.mean()) / SHARE if new.sum() >= LEAST else -1.0
 
 
 def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], float]) -> float:
