@@ -139,12 +139,13 @@ def clean_title(text: str) -> str:
     return _TRAILING_SLASH.sub("", text)
 
 
-ERA = r"(?:\s*(?:B\.?\s?C\.?(?:\s?E\.?)?|A\.\s?D\.?|C\.\s?E\.?|av\.?\s*J\.?\s?-?\s?C\.?|v\.\s*Chr\.?)(?!\w))?"
-SPAN = (  # "427?-347 B.C.", "106-43 B.C.", "1340-", "0384-0322 av. J.-C."
-    rf"(?:\d{{3,4}}|\d\d\.\.){ERA}\s*\??\s*-?\s*(?:(?:\d{{3,4}}|\d{{1,3}}(?=\s*(?:B\.|av\.|v\.)))\??{ERA})?"
+_ERA = r"(?:\s*(?:B\.?\s?C\.?(?:\s?E\.?)?|A\.\s?D\.?|C\.\s?E\.?|av\.?\s*J\.?\s?-?\s?C\.?|v\.\s*Chr\.?)(?!\w))?"
+_SPAN = (  # "427?-347 B.C.", "106-43 B.C.", "1340-", "0384-0322 av. J.-C."
+    rf"(?:\d{{3,4}}|\d\d\.\.){_ERA}\s*\??\s*-?\s*(?:(?:\d{{3,4}}|\d{{1,3}}(?=\s*(?:B\.|av\.|v\.)))\??{_ERA})?"
 )
 SAID = r"(?:b\.|d\.|ca\.?|fl\.|n\.|born|died|active|approximately|circa|flourished)?"
-_DATES = re.compile(rf",?\s*\(?\b{SAID}\s*(?:{SPAN}|\d\d?(?:st|nd|rd|th) cent(?:ury|\.){ERA})\)?\.?(?=,|;|$)")
+LIVED = rf",?\s*\(?\b{SAID}\s*(?:{_SPAN}|\d\d?(?:st|nd|rd|th) cent(?:ury|\.){_ERA})\)?"
+_DATES = re.compile(rf"{LIVED}\.?(?=,|;|$)")
 _ROLE = re.compile(r"\s*\((?:[^)]*)\)")
 _INITIALS = re.compile(r"\b([A-Z])\.(?=[A-Z])")
 _NOBODY = frozenset({"anonymous", "anonyme", "unknown", "various", "various authors", "not applicable", "no author",

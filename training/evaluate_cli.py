@@ -172,8 +172,6 @@ def usable(name: str, data: Dataset) -> bool:
     """Whether the catalogue tells what a content model needs."""
     if name == "title_text":
         return data.titles is not None
-    if name == "content_ease":
-        return usable("same_author", data)
     field = {"next_in_series": "series_number"}.get(name) or model_class(name).field  # type: ignore[attr-defined]
     return field in data.works.column_names and data.works[field].null_count < data.n_works
 
@@ -267,10 +265,8 @@ def show_tiers(rows: Sequence[Tier]) -> None:
         table.add_column(title, justify="left" if title in {"model", "tier"} else "right", no_wrap=True)
     for row in rows:
         told = row.to_json()
-        ranged = [
-            f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]" for m in (told["recall_at_20"], told["ndcg_at_20"])
-        ]
-        table.add_row(row.model, row.tier, str(row.readers), *ranged)
+        found = [ranged(told[name]) for name in ("recall_at_20", "ndcg_at_20")]
+        table.add_row(row.model, row.tier, str(row.readers), *found)
     Console(width=140).print(table)
 
 

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from bookworks.metrics.ranking import Values, find_hits, ndcg_at, recall_at
 from bookworks.models.tastes import TasteIndex
+from training.blend import BlendGrid
 from training.dataset import TEST, TRAIN, Dataset
 from training.measuring import interval
 from training.recommenders.all import Fitter
@@ -40,7 +41,6 @@ K = 20
 SHARE = 0.1
 CLICKS = (1, 3, 5)
 NAMED = 3  # authors a reader names at signup
-TASTE_POPULARITY = 0.3  # popularity beside named authors, as `evaluate.tastes_popularity`
 KNOWN = "known"  # the part of rows that tell of a stranger, and teach nobody
 TOLD = ("author", "author_id", "series", "series_id", "series_number", "publisher", "year")
 
@@ -151,7 +151,7 @@ def _tastes(cold: Cold, fitter: Fitter) -> Iterator[Row]:
     few = replace(known.batch, histories=first_of(known, NAMED, fitter.options.seed))
     lists = []
     for part, whole in zip(few.parts(), known.batch.parts(), strict=True):
-        scores = TASTE_POPULARITY * popular.scores(part)
+        scores = BlendGrid().tastes_popularity * popular.scores(part)
         for row, (start, end) in enumerate(zip(part.histories.indptr[:-1], part.histories.indptr[1:], strict=True)):
             named = {str(authors[work]) for work in part.histories.indices[start:end] if authors[work]}
             scores[row] += index.scores(index.known(named))

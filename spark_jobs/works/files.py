@@ -254,10 +254,11 @@ def _record(lines: _Lines) -> list[str]:
     taken = [lines.take()]
     if '"' not in taken[0]:  # as nearly all
         return taken if taken[0] else []
-    quotes, escaped = taken[0].count('"'), taken[0].count('\\"')
-    while quotes % 2 and (quotes - escaped) % 2 and len(taken) < _MOST_LINES and (line := lines.take()):
+    quotes, escaped = _quotes(taken[0])
+    while _open(quotes, escaped) and len(taken) < _MOST_LINES and (line := lines.take()):
         taken.append(line)
-        quotes, escaped = quotes + line.count('"'), escaped + line.count('\\"')
+        more = _quotes(line)
+        quotes, escaped = quotes + more[0], escaped + more[1]
     return taken
 
 
@@ -265,12 +266,17 @@ def _swallowed(taken: list[str], width: int, separator: str) -> bool:
     """Whether a stray quote, not a text of several lines, holds these together: it is never closed, or there are many
     lines of which most look like rows."""
     rows = sum(line.count(separator) == width - 1 for line in taken[1:-1])
-    return not _closed("".join(taken)) or (len(taken) > _FEW_LINES and 2 * rows >= len(taken) - 2)
+    return _open(*_quotes("".join(taken))) or (len(taken) > _FEW_LINES and 2 * rows >= len(taken) - 2)
 
 
-def _closed(raw: str) -> bool:
-    quotes = raw.count('"')
-    return quotes % 2 == 0 or (quotes - raw.count('\\"')) % 2 == 0
+def _quotes(text: str) -> tuple[int, int]:
+    """How many quotes there are, and how many of them are escaped."""
+    return text.count('"'), text.count('\\"')
+
+
+def _open(quotes: int, escaped: int) -> bool:
+    """Whether a quote is open after so many, however they are escaped."""
+    return quotes % 2 == 1 and (quotes - escaped) % 2 == 1
 
 
 def _of_width(lines: list[str], width: int, separator: str) -> list[list[str]] | None:

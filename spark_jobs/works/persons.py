@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from spark_jobs.text_repair import ERA, SAID, SPAN
+from spark_jobs.text_repair import LIVED, SAID
 from spark_jobs.works.aliases import TRANSLITERATION, Alias
 from spark_jobs.works.titles import names_volume
 from spark_jobs.works.words import fold, words
@@ -62,7 +62,7 @@ _BEFORE_PHRASE = re.compile(
 )
 _BEHIND_BRACKET = re.compile(r"([)\]])\s*,")
 _BRACKETS = re.compile(r"[(\[]([^)\]]*)[)\]]?")
-_DATES = re.compile(rf",?\s*\(?\b{SAID}\s*(?:{SPAN}|\d\d?(?:st|nd|rd|th) cent(?:ury|\.){ERA})\)?\.*(?=[,;\s/]|$)")
+_DATES = re.compile(rf"{LIVED}\.*(?=[,;\s/]|$)")
 _DATED = re.compile(
     rf"[^,;/]+,[^,;/]+(?:,\s*|\s+){SAID}\s*(?:\d{{2,3}}[\d.?]\s*\??\s*-|\d{{3,4}}$|\d\d?th cent)"
 )  # "Zweig, Stefan, 1881-1942"

@@ -199,9 +199,8 @@ def find_mix(members: Mapping[str, Recommender], known: Asked, config: BlendPara
     lift = config.new_lift
     if lift is None:
         total = scored.total(weights)
-        steps = config.new_steps if scored.new.any() else config.new_steps[:1]
         cost = allowed(config.new_cost, scored.new)
-        lift = as_far_as(cost, steps, lambda step: scored.recall_of_others(total, step))
+        lift = as_far_as(cost, config.new_steps, lambda step: scored.recall_of_others(total, step))
     return Mix(weights, lift)
 
 

@@ -81,6 +81,7 @@ class ContentEaseRecommender(EaseRecommender):
     """
 
     Config = ContentEaseParams
+    field = "author_id"  # what the catalogue has to tell at least
 
     @classmethod
     def fit(cls, data: Dataset, config: ContentEaseParams, options: Options) -> Self:

@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bookworks.metrics.ranking import PAD, Ranked, find_hits
+from bookworks.metrics.ranking import Ranked, find_hits, recall_at
 
 K = 20
-
-
 SHARE = 0.1  # of the catalogue that is new, for which the cost is meant
 LEAST = 10  # new works; of fewer nothing can be told
 
@@ -24,7 +22,6 @@ def allowed(cost: float, new: npt.NDArray[np.bool_]) -> float:
     """The loss that is allowed: the cost for each tenth of the works that is new.
 
     On held-out rows more works are new than later: those that are, and as many again that were made so.
-
     Where hardly any is new it is below 0, which no step keeps to: what is put forward must have been tried.
 
     Args:
@@ -38,10 +35,12 @@ def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], flo
     """The last of the rising `steps` before works with readers lose more than `cost`; the first, if the second does.
 
     Args:
-        cost: the loss of recall@20 that is allowed, 0 to 1.
+        cost: the loss of recall@20 that is allowed; below 0 nothing is tried.
         steps: rising; the first is taken for no help at all.
         others: step -> recall@20 of works with readers.
     """
+    if cost < 0:
+        return steps[0]
     found, before = steps[0], others(steps[0])
     for step in steps[1:]:
         if before - others(step) > cost:
@@ -58,8 +57,7 @@ def recall_of_others(ranked: Ranked, relevant: Sequence[Sequence[int]], new: npt
         relevant: wanted works of each reader.
         new: works without readers, [n_works].
     """
-    shown = ranked[:, :K]
-    hits = find_hits(shown, relevant, new.size) & ~new[np.maximum(shown, 0)] & (shown != PAD)
-    wanted = np.array([sum(not new[work] for work in works) for works in relevant])
-    asking = wanted > 0
-    return float((hits.sum(axis=1)[asking] / wanted[asking]).mean()) if asking.any() else 0.0
+    hits = find_hits(ranked, relevant, new.size) & ~new[np.maximum(ranked, 0)]
+    wanted = np.array([sum(not new[work] for work in works) for works in relevant], dtype=np.int64)
+    recall = recall_at(hits, wanted, K)[wanted > 0]
+    return float(recall.mean()) if recall.size else 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -186,17 +186,18 @@ class Ranker(Recommender):
 
     def _best(self, part: Batch, n: int) -> Lists:
         lists, values, _ = self._ranked(part)
-        order = best_of(np.where(lists.works == PAD, -np.inf, values), n)
-        works = np.take_along_axis(lists.works, np.maximum(order.works, 0), axis=1)
-        return Lists(np.where(order.works == PAD, PAD, works), order.scores)
+        return _first(lists, values, n)
 
     def _ranked(self, part: Batch) -> tuple[Lists, Floats, Floats]:
         """Candidates, the score that orders them, and the blend's scores of all works."""
         lists, rows, total = candidates_of(self.blend, self.facts, part, self.candidates)
+        return lists, self._values(lists, rows), total
+
+    def _values(self, lists: Lists, rows: Floats) -> Floats:
+        """The score that orders the candidates."""
         if self.trees is None:
-            return lists, np.where(lists.works == PAD, 0.0, lists.scores), total
-        bonus = np.float32(self.trees.new_bonus) * self.blend.new[lists.works]
-        return lists, self.trees.scores(rows, 1) + bonus, total
+            return np.where(lists.works == PAD, 0.0, lists.scores)
+        return self.trees.scores(rows, 1) + np.float32(self.trees.new_bonus) * self.blend.new[lists.works]
 
     def explained(self, batch: Batch, n: int) -> list[list[Explained]]:
         """Of each of the best `n` works of each reader its probability, and what every feature adds to its score.
@@ -209,7 +210,7 @@ class Ranker(Recommender):
             return [[] for _ in range(len(batch))]
         for part in batch.parts(PART):
             lists, rows, _ = candidates_of(self.blend, self.facts, part, self.candidates)
-            for reader, works in enumerate(self._best(part, n).works):
+            for reader, works in enumerate(_first(lists, self._values(lists, rows), n).works):
                 place = [int(np.flatnonzero(lists.works[reader] == work)[0]) for work in works if work != PAD]
                 told.append(self._explain(self.trees, works[works != PAD], rows[reader, place]))
         return told
@@ -250,6 +251,13 @@ class Ranker(Recommender):
         return cls(Blend.load(folder / "blend"), facts, trees, told["candidates"], told["report"])
 
 
+def _first(lists: Lists, values: Floats, n: int) -> Lists:
+    """The best `n` candidates by `values`."""
+    order = best_of(np.where(lists.works == PAD, -np.inf, values), n)
+    works = np.take_along_axis(lists.works, np.maximum(order.works, 0), axis=1)
+    return Lists(np.where(order.works == PAD, PAD, works), order.scores)
+
+
 def _all_of(data: Dataset, config: RankerParams, mix: Mix, fitter: Fitter) -> Blend:
     """The blend with all sources, as the trees look at those without weight, too."""
     members = {name: fitter.fit(name, data) for name in config.blend.sources}
@@ -277,16 +285,14 @@ def learn(
         known = asked(inner, VALID)
         if not len(known.batch):
             return Mix(dict.fromkeys(config.blend.sources, 1.0)), None, _report(None, 0, {})
-        members = {name: fitter.fit(name, inner) for name in config.blend.sources}
-        mix = (
-            mix
-            if lessons
-            else find_mix(members, sample(known, config.blend.readers, options.seed), config.blend, inner)
-        )
         blend, facts = _all_of(inner, config, mix, fitter), WorkFacts.of(inner)
+        if not lessons:
+            some = sample(known, config.blend.readers, options.seed)
+            mix = find_mix(blend.members, some, config.blend, inner)
+            blend = replace(blend, mix=mix)
         some = sample(known, config.readers - sum(map(len, lessons)), options.seed + 1)
         lessons.append(teach(blend, facts, some, config.candidates, options.threads))
-        names = names_of(members, facts)
+        names = names_of(blend.members, facts)
         fitter.forget(inner)
         if sum(map(len, lessons)) >= config.readers:
             break
