@@ -38,9 +38,12 @@ with DAG(
     train_gnn = CommandOperator(task_id="train_gnn", arguments=["training.repro", RUN, "train_gnn"])
     train_classic = CommandOperator(
         task_id="train_classic",
-        arguments=["training.repro", RUN, "train_item_filter", "train_als", "train_popularity"],
+        arguments=["training.repro", RUN, "train_item_item", "train_als", "train_popularity"],
     )
+    train_ranker = CommandOperator(task_id="train_ranker", arguments=["training.repro", RUN, "train_ranker"])
     evaluate = CommandOperator(task_id="evaluate", arguments=["training.repro", RUN, "evaluate", "bundle"])
     gate = CommandOperator(task_id="gate", arguments=["training.gate", RUN])
     register = CommandOperator(task_id="register", arguments=["training.register", RUN], outlets=[CHALLENGER])
-    chain(snapshot, embed_titles, tune, train_two_tower, train_gnn, train_classic, evaluate, gate, register)
+    chain(
+        snapshot, embed_titles, tune, train_two_tower, train_gnn, train_classic, train_ranker, evaluate, gate, register
+    )

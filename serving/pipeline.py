@@ -14,7 +14,7 @@ from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.errors import BookworksError
-from bookworks.models.bundle import Bundle, top
+from bookworks.models.bundle import Bundle, Scored, top
 from bookworks.models.reader import Nearest, ReaderState
 from serving import metrics, rules
 from serving.bundles import Served
@@ -23,7 +23,7 @@ N_NEAREST = 200
 N_NEIGHBOURS = 50
 SHORTLIST = 5  # the rules look at this many times n, then at the whole catalogue
 RRF_K = 60  # Cormack, Clarke, Buettcher 2009: reciprocal rank fusion
-VECTORS, HISTORY = "vector_index", "history"
+VECTORS, HISTORY, RANKER = "vector_index", "history", "ranker"
 
 
 @dataclass
@@ -146,6 +146,15 @@ def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
     return None
 
 
+def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterable[int], trace: Trace) -> Any:
+    """Scores in whose order works are shown; without the ranker the blend's own."""
+    try:
+        return served.bundle.ranked(state, scored, banned)
+    except BookworksError:
+        trace.without(RANKER)
+        return scored.total.copy()
+
+
 def rules_step(served: Served, total: Any, banned: Iterable[int], n: int) -> list[int]:
     """Works to show, best first: a shortlist is enough nearly always, else the whole catalogue is looked through."""
     catalogue = served.catalogue
@@ -185,12 +194,16 @@ def recommend(
     with trace.step("candidates"):
         near = candidates_step(served, known.state, trace)
     with trace.step("score"):
-        total, added = bundle.score(known.state, near)
+        scored = bundle.score(known.state, near)
+    extra = {i for i in map(served.catalogue.index, exclude) if i is not None}
+    banned = known.banned | extra
+    with trace.step("rank"):
+        total = rank_step(served, known.state, scored, banned, trace)
     with trace.step("rules"):
-        extra = {i for i in map(served.catalogue.index, exclude) if i is not None}
-        chosen = rules_step(served, total, known.banned | extra, n)
+        chosen = rules_step(served, total, banned, n)
     with trace.step("slate"):
-        items = [Item(i, float(total[i]), {name: float(part[i]) for name, part in added.items()}) for i in chosen]
+        added = scored.added.items()
+        items = [Item(i, float(total[i]), {name: float(part[i]) for name, part in added}) for i in chosen]
     return items, bundle.tier_of(known.state)
 
 

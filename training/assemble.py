@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bookworks.models.bundle_files import BundleContent
+from bookworks.models.bundle_files import BundleContent, Ranker
 from training.dataset import Dataset
-from training.files import ITEM_FILTER, POPULARITY, SNAPSHOT, TWO_TOWER, read_json
+from training.files import ITEM_ITEM, POPULARITY, SNAPSHOT, TWO_TOWER, read_json
 from training.recommenders.encoded import EncodedRecommender
-from training.recommenders.item_item import ItemFilterRecommender
+from training.recommenders.item_item import ItemItemRecommender
+from training.work_facts import facts_of
 
 UNTUNED: dict[str, Any] = {
     "tiers": {tier: {"popularity": 1.0} for tier in ("warm", "session", "tastes", "cold")},
@@ -21,8 +22,10 @@ UNTUNED: dict[str, Any] = {
 }
 
 
-def assemble(data: Dataset, ranker: dict[str, Any] | None = None, max_per_author: int = 0) -> BundleContent:
-    """Content of a bundle from the models of this workspace; without `ranker` the blend is still to be chosen."""
+def assemble(
+    data: Dataset, blend: dict[str, Any] | None = None, ranker: Ranker | None = None, max_per_author: int = 0
+) -> BundleContent:
+    """Content of a bundle from the models of this workspace; without `blend` it is still to be chosen."""
     encoded = EncodedRecommender.load(TWO_TOWER)
     editions = pq.read_table(SNAPSHOT / "editions.parquet")
     known = pc.is_in(editions["work_id"], value_set=data.works["work_id"].combine_chunks())
@@ -38,9 +41,16 @@ def assemble(data: Dataset, ranker: dict[str, Any] | None = None, max_per_author
         item_vectors=encoded.works,
         history_vectors=encoded.read,
         user_encoder=encoded.graph,
-        item_filter=ItemFilterRecommender.load(ITEM_FILTER).matrix,
+        item_item={name: model.matrix for name, model in item_item_models().items()},
+        facts=facts_of(data),
         popularity=read_json(POPULARITY / "popularity.json"),
         features=encoded.labels,
-        ranker=ranker or UNTUNED,
+        blend=blend or UNTUNED,
+        ranker=ranker,
         rules={"max_per_author": max_per_author},
     )
+
+
+def item_item_models() -> dict[str, ItemItemRecommender]:
+    """The item-item models of this workspace by name."""
+    return {folder.name: ItemItemRecommender.load(folder) for folder in sorted(ITEM_ITEM.iterdir())}

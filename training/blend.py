@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from bookworks.models.bundle import Blend, Bundle
+from bookworks.models.bundle import POPULARITY, TASTES, VECTORS, Blend, Bundle, scaled, top
+from bookworks.models.bundle_files import ITEM_FILTER
 from bookworks.models.reader import ReaderState
 from training.params import Params
 
 K = 20
-SOURCES = ("item_filter", "vectors", "popularity")
+Values = npt.NDArray[np.float64]
 
 
 class BlendGrid(Params):
-    """What is tried; the item filter's weight is 1."""
+    """Where the search begins and what it tries; the item filter's weight is 1."""
 
     history_share: tuple[float, ...] = (0.0, 0.3, 0.6, 0.9)
-    vectors: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-    popularity: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+    start: dict[str, float] = Field({VECTORS: 0.5, POPULARITY: 0.1})
+    start_others: float = Field(0.25, ge=0)
+    steps: tuple[float, ...] = Field((0.0, 0.25, 0.5, 2.0, 4.0), description="Factors that are tried for a weight.")
+    rounds: int = Field(3, ge=0)
+    depth: int = Field(200, ge=K, description="Works of each source that are looked at.")
     tastes_popularity: float = Field(0.3, ge=0)
 
 
@@ -39,44 +43,71 @@ def choose_blend(
     bundle: Bundle, states: list[ReaderState], relevant: list[list[int]], grid: BlendGrid, session_length: int
 ) -> tuple[Blend, dict[str, Choice]]:
     """Weights of the tiers warm and session; tastes and cold need none."""
-    sessions = [replace(s, user_id=None, history=s.history[-session_length:], weights=s.weights[-session_length:])
-                for s in states]  # fmt: skip
     warm = _choose(bundle, "warm", states, relevant, grid)
-    session = _choose(bundle, "session", sessions, relevant, grid)
+    session = _choose(bundle, "session", as_sessions(states, session_length), relevant, grid)
     tiers = {
         "warm": warm.weights,
         "session": session.weights,
-        "tastes": {"tastes": 1.0, "popularity": grid.tastes_popularity},
-        "cold": {"popularity": 1.0},
+        "tastes": {TASTES: 1.0, POPULARITY: grid.tastes_popularity},
+        "cold": {POPULARITY: 1.0},
     }
     shares = {"warm": warm.history_share, "session": session.history_share}
     return Blend(tiers, shares), {"warm": warm, "session": session}
 
 
+def as_sessions(states: list[ReaderState], length: int) -> list[ReaderState]:
+    """The same readers as sessions know them: nobody's id, the last `length` works."""
+    return [replace(s, user_id=None, history=s.history[-length:], weights=s.weights[-length:]) for s in states]
+
+
 def _choose(bundle: Bundle, tier: str, states: list[ReaderState], relevant: list[list[int]], grid: BlendGrid) -> Choice:
     usable = [(s, r) for s, r in zip(states, relevant, strict=True) if s.history and bundle.tier_of(s) == tier]
-    weights = np.array(list(product((1.0,), grid.vectors, grid.popularity)), dtype=np.float32)
-    best = Choice(dict(zip(SOURCES, (1.0, 0.5, 0.1), strict=True)), 0.5, 0.0)
+    start = {name: grid.start.get(name, grid.start_others) for name in bundle.sources} | {ITEM_FILTER: 1.0}
+    best = Choice(start, 0.5, 0.0)
     for share in grid.history_share if usable else ():
-        everything = dict.fromkeys(SOURCES, 1.0)
-        trial = bundle.with_blend(Blend({tier: everything}, {"warm": share, "session": share}))
-        values = np.mean([_ndcg(trial, state, works, weights) for state, works in usable], axis=0)
-        i = int(np.argmax(values))
-        if values[i] > best.valid_ndcg_at_20:
-            best = Choice({n: float(w) for n, w in zip(SOURCES, weights[i], strict=True)}, share, float(values[i]))
+        trial = bundle.with_blend(Blend({tier: start}, {"warm": share, "session": share}))
+        weights, value = _search([_Scored(trial, state, works, grid.depth) for state, works in usable], start, grid)
+        if value > best.valid_ndcg_at_20:
+            best = Choice(weights, share, value)
     return best
 
 
-def _ndcg(
-    bundle: Bundle, state: ReaderState, relevant: list[int], weights: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
-    """NDCG@20 of one reader under each row of `weights`, from the ranks of the relevant works alone."""
-    scores = bundle.source_scores(state)
-    empty = np.zeros(len(bundle), dtype=np.float32)
-    blended = weights @ np.stack([scores.get(name, empty) for name in SOURCES])
-    blended[:, state.history] = -np.inf
-    ranks = np.stack([(blended >= blended[:, work, None]).sum(axis=1) for work in relevant], axis=1)
-    gains = np.where(ranks <= K, 1.0 / np.log2(ranks + 1.0), 0.0).sum(axis=1)
-    ideal = (1.0 / np.log2(np.arange(2, min(len(relevant), K) + 2))).sum()
-    result: npt.NDArray[np.float64] = gains / ideal
-    return result
+def _search(readers: Sequence[_Scored], start: Mapping[str, float], grid: BlendGrid) -> tuple[dict[str, float], float]:
+    """Weights by coordinate search; one moves only where that gains more than half of a standard error."""
+    names, weights = list(start), np.array(list(start.values()), dtype=np.float32)
+    best = _ndcg(readers, weights)
+    for _ in range(grid.rounds):
+        before = weights.copy()
+        for place in (place for place, name in enumerate(names) if name != ITEM_FILTER):
+            trials = [np.where(np.arange(len(names)) == place, weights * step, weights) for step in grid.steps]
+            values = [_ndcg(readers, trial) for trial in trials]
+            at = int(np.argmax([value.mean() for value in values]))
+            gain = values[at] - best
+            if gain.mean() > 0.5 * gain.std() / np.sqrt(gain.size):
+                weights, best = trials[at], values[at]
+        if np.array_equal(weights, before):
+            break
+    return {name: float(weight) for name, weight in zip(names, weights, strict=True)}, float(best.mean())
+
+
+class _Scored:
+    """One reader's works that any source has among its first, and where the relevant ones are among them."""
+
+    def __init__(self, bundle: Bundle, state: ReaderState, relevant: list[int], depth: int) -> None:
+        own = bundle.score(state, every=True).own
+        table = np.stack([scaled(name, own[name]) for name in bundle.sources])
+        table[:, state.history] = -np.inf
+        kept = np.unique(np.concatenate([np.asarray(relevant), *(top(row, depth) for row in table)]).astype(np.int64))
+        self.scores = table[:, kept]
+        self.places = np.searchsorted(kept, relevant)
+
+    def ndcg(self, weights: npt.NDArray[np.float32]) -> float:
+        """NDCG@20 under these weights, from the ranks of the relevant works alone."""
+        total = weights @ self.scores
+        ranks = (total >= total[self.places, None]).sum(axis=1)
+        gains = np.where(ranks <= K, 1.0 / np.log2(ranks + 1.0), 0.0).sum()
+        return float(gains / (1.0 / np.log2(np.arange(2, min(len(self.places), K) + 2))).sum())
+
+
+def _ndcg(readers: Sequence[_Scored], weights: npt.NDArray[np.float32]) -> Values:
+    return np.array([reader.ndcg(weights) for reader in readers])

@@ -141,13 +141,12 @@ class Reference:
 def source_lines(
     bundle: Bundle, tests: HeldOut, valid: HeldOut, reference: Reference, params: GateParams
 ) -> list[Line]:
-    """Each source of the blend alone, on test and validation readers.
+    """Each source of blend and ranker alone, on test and validation readers.
 
     A source that saw the test part ranks it better than the validation part; one that saw both, far better than a
     floor that was fitted without the test part.
     """
-    names = sorted({name for weights in bundle.blend.tiers.values() for name in weights} - {"tastes"})
-    return [_source_line(name, alone(bundle, name), tests, valid, reference, params) for name in names]
+    return [_source_line(name, alone(bundle, name), tests, valid, reference, params) for name in sorted(bundle.sources)]
 
 
 def alone(bundle: Bundle, source: str) -> Bundle:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT_VERSION = 2  # 2: the encoder knows the reader's history
+FORMAT_VERSION = 3  # 2: the encoder knows the reader's history; 3: several item-item models, and a ranker
 
 MANIFEST = "manifest.json"
 WORKS = "works.parquet"  # row i is work index i: work_id, former_ids, title, author, author_id, series, publisher, …
@@ -15,25 +16,45 @@ USERS = "users.parquet"  # user_id -> index of the encoder's reader embedding
 ITEM_VECTORS = "item_vectors.npy"  # float32 [n_works, dim], rows of length 1
 HISTORY_VECTORS = "history_vectors.npy"  # float32 [n_works, history_dim]: what a work says of who read it
 USER_ENCODER = "user_encoder.onnx"  # (user_index, age_bin, country_index, history) -> float32 [batch, dim]
-ITEM_FILTER = "item_filter.npz"  # scipy CSR [n_works, n_works]: the linear item filter, top K a row
+FACTS = "facts.npz"  # readers, year, place in the series, … of each work: what the ranker's features are made of
 POPULARITY = "popularity.json"  # {"global": [work index…], "age_bin": {…}, "country": {…}}
 FEATURES = "features.json"  # names, bins and vocabularies of the encoder's inputs
-RANKER = "ranker.json"  # weights of the sources in the blended score
+BLEND = "blend.json"  # weights of the sources in the blended score
+RANKER = "ranker.json"  # how many candidates it orders, constants of its trees; {} where there is none
 RULES = "rules.json"  # rules of the slate
 
-PARTS = (
+PARTS = (  # of every bundle
     WORKS,
     EDITIONS,
     USERS,
     ITEM_VECTORS,
     HISTORY_VECTORS,
     USER_ENCODER,
-    ITEM_FILTER,
+    FACTS,
     POPULARITY,
     FEATURES,
+    BLEND,
     RANKER,
     RULES,
 )
+
+_ITEM_ITEM, _TREES = ("item_item_", ".npz"), ("trees_", ".txt")
+
+
+def item_item_part(name: str) -> str:
+    """File of an item-item model: scipy CSR [n_works, n_works]."""
+    return name.join(_ITEM_ITEM)
+
+
+def trees_part(number: int) -> str:
+    """File of one of the ranker's LightGBM models."""
+    return str(number).join(_TREES)
+
+
+def item_item_names(parts: Iterable[str]) -> list[str]:
+    """Names of the item-item models among the files of a bundle, in their order."""
+    head, tail = _ITEM_ITEM
+    return sorted(part[len(head) : -len(tail)] for part in parts if part.startswith(head) and part.endswith(tail))
 
 
 class Part(BaseModel):

@@ -6,6 +6,7 @@ The same code ranks in `training.evaluate`, in the gate and in the service.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy.sparse import csr_matrix
 
 from bookworks.contracts.bundle import Manifest
-from bookworks.errors import ContractError
-from bookworks.models.bundle_files import BundleParts, read_parts
+from bookworks.errors import BundleError, ContractError
+from bookworks.models.bundle_files import ITEM_FILTER, BundleParts, Ranker, read_parts
 from bookworks.models.encoder import UNKNOWN
+from bookworks.models.item_item import largest
+from bookworks.models.ranker_features import features, names_of
 from bookworks.models.reader import Nearest, ReaderState, Recommendation, Tier
 from bookworks.models.tastes import TasteIndex
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+VECTORS, TASTES, POPULARITY = "vectors", "tastes", "popularity"  # sources beside the item-item models
+AS_THEY_ARE = frozenset({TASTES, POPULARITY})  # 0 to 1 by construction
 SHORTLIST = 5  # the rule on authors looks at this many times n
 FILTER_CANDIDATES = 1000  # works of the item filter whose cosine is also taken, beside those of a vector index
 
 
 @dataclass(frozen=True)
 class Blend:
-    """How the sources are mixed (`ranker.json`), chosen on validation readers.
+    """How the sources are mixed (`blend.json`), chosen on validation readers.
 
     Attributes:
         tiers: tier -> source -> weight.
@@ -39,9 +46,39 @@ class Blend:
     history_share: dict[str, float]
 
     @classmethod
-    def from_json(cls, ranker: dict[str, Any]) -> Blend:
-        """From the content of `ranker.json`."""
-        return cls(ranker["tiers"], ranker["history_share"])
+    def from_json(cls, blend: dict[str, Any]) -> Blend:
+        """From the content of `blend.json`."""
+        return cls(blend["tiers"], blend["history_share"])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The catalogue as a reader's sources see it.
+
+    Attributes:
+        total: blended score of every work, float32 [n_works].
+        added: what each source added to it, float32 [n_works].
+        own: each source's scores on its own scale, float32 [n_works].
+        vector: the reader's, where `vectors` was asked, float32 [dim].
+    """
+
+    total: Floats
+    added: dict[str, Floats]
+    own: dict[str, Floats]
+    vector: Floats | None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The first of a blend, as the ranker sees them.
+
+    Attributes:
+        works: indices, the best of the blend first, int64 [n].
+        rows: features, float32 [n, n_features].
+    """
+
+    works: Ints
+    rows: Floats
 
 
 class Bundle:
@@ -54,6 +91,8 @@ class Bundle:
         editions: edition id or ISBN-13 -> work id.
         users: user id -> index of the encoder's reader.
         item_vectors: float32 [n_works, dim], rows of length 1.
+        sources: what speaks for a work of a reader with a history: the item-item models, `vectors`, `popularity`.
+        ranker: what orders the blend's candidates, for readers with a history.
     """
 
     def __init__(self, manifest: Manifest, parts: BundleParts) -> None:
@@ -67,11 +106,16 @@ class Bundle:
         self.users: dict[str, int] = parts.users
         self.item_vectors: Floats = parts.item_vectors
         self._mean_vector: Floats = parts.item_vectors.mean(axis=0)
-        self.blend = Blend.from_json(parts.ranker)
+        self.blend = Blend.from_json(parts.blend)
         self.rules: dict[str, Any] = parts.rules
         self.features: dict[str, Any] = parts.features
         self._vocabulary, self._encoder = parts.vocabulary, parts.encoder
-        self._item_filter, self._popularity = parts.item_filter, parts.popularity
+        self.item_item = parts.item_item
+        self.facts = parts.facts
+        self.sources = (*parts.item_item, VECTORS, POPULARITY)
+        self.ranker: Ranker | None = parts.ranker
+        self._check_ranker()
+        self._popularity = parts.popularity
         self._tastes = TasteIndex(parts.works)
         self._author_of: list[str | None] = (
             parts.works["author_id"].to_pylist() if "author_id" in parts.works.column_names else []
@@ -88,9 +132,9 @@ class Bundle:
         return cls(manifest, parts)
 
     def with_blend(self, blend: Blend) -> Bundle:
-        """The same bundle with another blend; shares all parts."""
+        """The same bundle with another blend, and no ranker, which knows the candidates of the old one."""
         other = copy.copy(self)
-        other.blend = blend
+        other.blend, other.ranker = blend, None
         return other
 
     def __len__(self) -> int:
@@ -122,8 +166,8 @@ class Bundle:
         return _unit(vector)
 
     def item_filter_scores(self, history: list[int], weights: list[float]) -> Floats:
-        """sum_h weights[h] * S[h, :], float32 [n_works]; an empty `weights` means 1 for all."""
-        return self._item_filter.scores(history, weights or [1.0] * len(history))
+        """sum_h weights[h] * S[h, :] of the item filter, float32 [n_works]; an empty `weights` means 1 for all."""
+        return self.item_item[ITEM_FILTER].scores(history, weights or [1.0] * len(history))
 
     def popularity_scores(self, state: ReaderState) -> Floats:
         """Popularity with the reader's age bin and country, 0 to 1, float32 [n_works]; do not write into it."""
@@ -134,51 +178,120 @@ class Bundle:
         order: list[int] = np.argsort(-self.popularity_scores(state), kind="stable").tolist()
         return order
 
-    def source_scores(self, state: ReaderState, nearest: Nearest | None = None) -> dict[str, Floats]:
-        """Each source's own scores, brought to a common scale, float32 [n_works].
+    def score(self, state: ReaderState, nearest: Nearest | None = None, every: bool = False) -> Scored:
+        """Every source that the tier's blend or the ranker asks, and their weighted sum; see `scaled`.
 
-        `item_filter` divided by its maximum; `vectors` are cosines less their mean, divided by their maximum;
-        `popularity` and `tastes` are 0 to 1 by construction. A source that knows nothing is left out.
+        A source that knows nothing is left out.
 
         Args:
             state: what is known of the reader.
             nearest: what a vector index found; cosines are then taken of these works and of the item filter's
                 best only, the others count as average. None takes them of every work.
+            every: ask also the sources that have no weight.
         """
-        history, weights = self._checked_history(state)
-        wanted = self.blend.tiers[self.tier_of(state)]
-        scores: dict[str, Floats] = {}
-        if history and wanted.get("item_filter"):
-            scores["item_filter"] = _to_max(self._item_filter.scores(history, weights))
-        if wanted.get("vectors"):
-            scores["vectors"] = self._vector_scores(state, nearest, scores.get("item_filter"))
-        if wanted.get("tastes") and (known := self._tastes.known(state.tastes)):
-            scores["tastes"] = self._tastes.scores(known)
-        if wanted.get("popularity"):
-            scores["popularity"] = self.popularity_scores(state)
-        return scores
-
-    def _vector_scores(self, state: ReaderState, nearest: Nearest | None, filtered: Floats | None) -> Floats:
-        if nearest is None:
-            cosines = self.item_vectors @ self.encode_reader(state)
-            return _to_max(cosines - cosines.mean())
-        rows = nearest.indices
-        if filtered is not None:
-            best = np.asarray(top(filtered, FILTER_CANDIDATES), dtype=np.int64)
-            rows = np.union1d(rows, best[filtered[best] > 0])
-        centred = np.zeros(len(self), dtype=np.float32)
-        centred[rows] = self.item_vectors[rows] @ nearest.vector - self._mean_vector @ nearest.vector
-        return _to_max(centred)
-
-    def score(self, state: ReaderState, nearest: Nearest | None = None) -> tuple[Floats, dict[str, Floats]]:
-        """Blended score of every work and what each source added, float32 [n_works]; see `source_scores`."""
         weights = self.blend.tiers[self.tier_of(state)]
-        sources = self.source_scores(state, nearest)
-        added = {name: np.float32(weights[name]) * scores for name, scores in sources.items()}
+        own, vector = self._own_scores(state, nearest, every or self._ranks(state))
         total = np.zeros(len(self), dtype=np.float32)
-        for part in added.values():
-            total += part
-        return total, added
+        added: dict[str, Floats] = {}
+        for name, scores in own.items():
+            if weights.get(name):
+                added[name] = np.float32(weights[name]) * scaled(name, scores)
+                total += added[name]
+        return Scored(total, added, own, vector)
+
+    def _own_scores(
+        self, state: ReaderState, nearest: Nearest | None, every: bool
+    ) -> tuple[dict[str, Floats], Floats | None]:
+        history, weights = self._checked_history(state)
+        tier = self.blend.tiers[self.tier_of(state)]
+        wanted = {name for name, weight in tier.items() if weight} | set(self.sources if every else ())
+        own: dict[str, Floats] = {}
+        for name, model in self.item_item.items():
+            if history and name in wanted:
+                own[name] = model.scores(history, weights)
+        vector = None
+        if VECTORS in wanted:
+            vector = self.encode_reader(state) if nearest is None else nearest.vector
+            own[VECTORS] = self._cosines(vector, self._near_rows(nearest, own.get(ITEM_FILTER)))
+        if TASTES in wanted and (known := self._tastes.known(state.tastes)):
+            own[TASTES] = self._tastes.scores(known)
+        if POPULARITY in wanted:
+            own[POPULARITY] = self.popularity_scores(state)
+        return own, vector
+
+    def _cosines(self, vector: Floats, rows: Ints | None) -> Floats:
+        """Cosines of these works less the mean of all; of the others, if any, 0."""
+        mean = self._mean_vector @ vector
+        if rows is None:
+            return np.asarray(self.item_vectors @ vector - mean)
+        centred = np.zeros(len(self), dtype=np.float32)
+        centred[rows] = self.item_vectors[rows] @ vector - mean
+        return centred
+
+    @staticmethod
+    def _near_rows(nearest: Nearest | None, filtered: Floats | None) -> Ints | None:
+        if nearest is None or filtered is None:
+            return None if nearest is None else nearest.indices
+        best = np.asarray(top(filtered, FILTER_CANDIDATES), dtype=np.int64)
+        return np.union1d(nearest.indices, best[filtered[best] > 0])
+
+    def _ranks(self, state: ReaderState) -> bool:
+        return self.ranker is not None and bool(state.history)
+
+    def ranked(self, state: ReaderState, scored: Scored, hidden: Iterable[int] = ()) -> Floats:
+        """Scores in whose order works are shown, float32 [n_works]; -inf for the history and for `hidden`.
+
+        The blend's candidates come first, in the order of the ranker; without one the blend's own scores stay.
+        """
+        total = scored.total.copy()
+        total[np.fromiter({*state.history, *hidden}, dtype=np.int64)] = -np.inf
+        if self.ranker is None or not state.history:
+            return total
+        found = self.candidates(state, scored, total, self.ranker.candidates)
+        if found.works.size:
+            trees = self.ranker.trees
+            values = trees.scores(found.rows) + np.float32(trees.new_bonus) * (self.facts.readers[found.works] == 0)
+            total[found.works] = total[found.works[0]] + 1.0 + values - values.min()
+        return total
+
+    def candidates(self, state: ReaderState, scored: Scored, total: Floats, n: int) -> Candidates:
+        """The best `n` works by `total`, float32 [n_works], with their features; see `ranker_features`.
+
+        `scored` must have been asked every source.
+        """
+        works = np.asarray(top(total, n), dtype=np.int64)
+        says = {name: scored.own[name][works] for name in self.sources}
+        if scored.vector is not None:  # also of works that a vector index did not find
+            says[VECTORS] = self.item_vectors[works] @ scored.vector - self._mean_vector @ scored.vector
+        read = np.asarray(state.history, dtype=np.int64)
+        near = {
+            VECTORS: (self.item_vectors[works] @ self.item_vectors[read].T).max(axis=1, initial=-1.0),
+            ITEM_FILTER: largest(self.item_item[ITEM_FILTER].matrix, read, works),
+        }
+        history = csr_matrix((np.ones(read.size, np.float32), read, [0, read.size]), shape=(1, len(self)))
+        rows = features(
+            {name: values[None] for name, values in says.items()},
+            total[works][None],
+            {name: values[None] for name, values in near.items()},
+            self.facts,
+            history,
+            works[None],
+        )
+        return Candidates(works, rows[0])
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Of the features of a candidate."""
+        return names_of(self.sources, (VECTORS, ITEM_FILTER), self.facts)
+
+    def _check_ranker(self) -> None:
+        if self.ranker is not None and self.ranker.trees.names != self.feature_names:
+            raise BundleError(
+                "The ranker was taught other features",
+                received=", ".join(self.ranker.trees.names),
+                allowed=", ".join(self.feature_names),
+                todo="train the bundle anew.",
+            )
 
     def recommend(self, state: ReaderState, n: int, exclude: set[int] | frozenset[int] = frozenset()) -> Recommendation:
         """The best `n` works for a reader; fewer only where the catalogue has no more.
@@ -193,19 +306,18 @@ class Bundle:
         """
         if n < 1:
             raise ContractError("The length of the list is too small", received=n, allowed="n >= 1")
-        total, added = self.score(state)
-        banned = np.fromiter({*state.history, *exclude}, dtype=np.int64)
-        self._check_indices(banned)
-        total[banned] = -np.inf
+        self._check_indices(np.fromiter(exclude, dtype=np.int64))
+        scored = self.score(state)
+        total = self.ranked(state, scored, exclude)
         ranked = top(total, n * SHORTLIST)
         chosen = self._spread_authors(ranked, n) if self.rules.get("max_per_author") else ranked[:n]
-        sources = [{name: float(part[i]) for name, part in added.items()} for i in chosen]
+        sources = [{name: float(part[i]) for name, part in scored.added.items()} for i in chosen]
         return Recommendation(chosen, [float(total[i]) for i in chosen], sources, self.tier_of(state))
 
     def similar(self, index: int, n: int) -> list[tuple[int, float]]:
         """The `n` works most like work `index`: mean of the cosine and the item filter's scaled score."""
         self._check_indices(np.array([index]))
-        scores = self.item_vectors @ self.item_vectors[index] + _to_max(self._item_filter.scores([index], [1.0]))
+        scores = self.item_vectors @ self.item_vectors[index] + _to_max(self.item_filter_scores([index], [1.0]))
         scores[index] = -np.inf
         return [(i, float(scores[i]) / 2) for i in top(scores, n)]
 
@@ -248,6 +360,15 @@ def top(scores: Floats, n: int) -> list[int]:
     best = best[np.isfinite(scores[best])]
     order: list[int] = best[np.argsort(-scores[best], kind="stable")].tolist()
     return order
+
+
+def scaled(source: str, scores: Floats) -> Floats:
+    """A source's scores as they are summed.
+
+    `popularity` and `tastes` are 0 to 1 by construction. The others are divided by their maximum; `vectors` are
+    cosines less their mean.
+    """
+    return scores if source in AS_THEY_ARE else _to_max(scores)
 
 
 def _unit(vector: Floats) -> Floats:

@@ -21,10 +21,21 @@ from bookworks.contracts import bundle as names
 from bookworks.contracts.bundle import Manifest, Part
 from bookworks.errors import BundleError
 from bookworks.models.encoder import UserEncoder, Vocabulary
-from bookworks.models.item_filter import ItemFilter
+from bookworks.models.item_item import ItemItem
 from bookworks.models.popularity import Popularity
+from bookworks.models.trees import Booster, Trees
+from bookworks.models.work_facts import WorkFacts
 
 Floats = npt.NDArray[np.float32]
+ITEM_FILTER = "item_filter"
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Trees that put the first `candidates` of the blend in order."""
+
+    trees: Trees
+    candidates: int
 
 
 @dataclass(frozen=True)
@@ -39,10 +50,12 @@ class BundleContent:
         item_vectors: float32 [n_works, dim], rows of length 1.
         history_vectors: float32 [n_works, history_dim], what the encoder's history is summed from.
         user_encoder: serialised ONNX graph.
-        item_filter: S [n_works, n_works].
+        item_item: name -> S [n_works, n_works]; `item_filter` is one of them.
+        facts: of the works.
         popularity: {"global": […], "age_bin": {…}, "country": {…}, "weights": {…}}.
         features: {"age_bins": […], "countries": […]}, labels in index order from 1.
-        ranker: {"tiers": {tier: {source: weight}}, "history_share": {"warm": …, "session": …}}.
+        blend: {"tiers": {tier: {source: weight}}, "history_share": {"warm": …, "session": …}}.
+        ranker: what orders the blend's candidates; None where the blend alone ranks better.
         rules: {"max_per_author": 0 for no limit}.
     """
 
@@ -52,10 +65,12 @@ class BundleContent:
     item_vectors: Floats
     history_vectors: Floats
     user_encoder: bytes
-    item_filter: csr_matrix
+    item_item: Mapping[str, csr_matrix]
+    facts: WorkFacts
     popularity: Mapping[str, Any]
     features: Mapping[str, Any]
-    ranker: Mapping[str, Any]
+    blend: Mapping[str, Any]
+    ranker: Ranker | None
     rules: Mapping[str, Any]
 
 
@@ -80,10 +95,12 @@ class BundleParts:
     item_vectors: Floats
     vocabulary: Vocabulary
     encoder: UserEncoder
-    item_filter: ItemFilter
+    item_item: dict[str, ItemItem]
+    facts: WorkFacts
     popularity: Popularity
     features: dict[str, Any]
-    ranker: dict[str, Any]
+    blend: dict[str, Any]
+    ranker: Ranker | None
     rules: dict[str, Any]
 
 
@@ -101,8 +118,8 @@ def write_bundle(
     draft = parent / f".draft-{now:%Y%m%d-%H%M%S}"
     draft.mkdir(parents=True)
     _write_files(draft, content)
-    parts = {name: _part(draft / name) for name in names.PARTS}
-    digest = hashlib.sha256("".join(parts[name].sha256 for name in names.PARTS).encode()).hexdigest()
+    parts = {path.name: _part(path) for path in sorted(draft.iterdir())}
+    digest = hashlib.sha256("".join(part.sha256 for part in parts.values()).encode()).hexdigest()
     version = f"{now:%Y%m%d-%H%M%S}-{digest[:8]}"
     manifest = Manifest(
         version=version,
@@ -131,14 +148,43 @@ def _write_files(folder: Path, content: BundleContent) -> None:
     np.save(folder / names.ITEM_VECTORS, np.ascontiguousarray(content.item_vectors, dtype=np.float32))
     np.save(folder / names.HISTORY_VECTORS, np.ascontiguousarray(content.history_vectors, dtype=np.float32))
     (folder / names.USER_ENCODER).write_bytes(content.user_encoder)
-    save_npz(folder / names.ITEM_FILTER, content.item_filter.astype(np.float32), compressed=False)
+    for name, matrix in content.item_item.items():
+        save_npz(folder / names.item_item_part(name), matrix.astype(np.float32), compressed=False)
+    content.facts.save(folder / names.FACTS)
+    write_ranker(folder, content.ranker)
     for name, value in (
         (names.POPULARITY, content.popularity),
         (names.FEATURES, content.features),
-        (names.RANKER, content.ranker),
+        (names.BLEND, content.blend),
         (names.RULES, content.rules),
     ):
         (folder / name).write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
+
+
+def write_ranker(folder: Path, ranker: Ranker | None) -> None:
+    """Write a ranker for `read_ranker`, or that there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told: dict[str, Any] = {}
+    if ranker is not None:
+        boosters = ranker.trees.boosters
+        for number, booster in enumerate(boosters):
+            (folder / names.trees_part(number)).write_text(booster.text, encoding="utf-8")
+        told = {"candidates": ranker.candidates, "boosters": len(boosters), "constants": ranker.trees.constants}
+    (folder / names.RANKER).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
+
+
+def read_ranker(folder: Path) -> Ranker | None:
+    """What `write_ranker` wrote.
+
+    Raises:
+        BundleError: LightGBM does not read the trees.
+    """
+    told = json.loads((folder / names.RANKER).read_text(encoding="utf-8"))
+    if not told:
+        return None
+    files = [folder / names.trees_part(number) for number in range(told["boosters"])]
+    boosters = tuple(Booster(file.read_text(encoding="utf-8")) for file in files)
+    return Ranker(Trees(boosters, **told["constants"]), int(told["candidates"]))
 
 
 def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
@@ -148,11 +194,11 @@ def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
         BundleError: a part is missing, altered, or does not fit.
     """
     manifest = read_manifest(folder)
-    for name in names.PARTS:
+    for name in {*names.PARTS, *manifest.parts}:
         _check_part(folder, name, manifest.parts.get(name))
     try:
         parts = _open(folder, manifest)
-    except (KeyError, ValueError, OSError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         raise BundleError("A part of the bundle cannot be read", received=f"{folder.name}: {error!r}") from error
     _check_together(manifest, parts)
     return manifest, parts
@@ -184,9 +230,9 @@ def read_manifest(folder: Path) -> Manifest:
 def _open(folder: Path, manifest: Manifest) -> BundleParts:
     editions = pq.read_table(folder / names.EDITIONS)
     users = pq.read_table(folder / names.USERS)
-    popularity, features, ranker, rules = (
+    popularity, features, blend, rules = (
         json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in (names.POPULARITY, names.FEATURES, names.RANKER, names.RULES)
+        for name in (names.POPULARITY, names.FEATURES, names.BLEND, names.RULES)
     )
     works = pq.read_table(folder / names.WORKS)
     history_vectors = np.load(folder / names.HISTORY_VECTORS, allow_pickle=False)
@@ -198,7 +244,11 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         item_vectors=np.load(folder / names.ITEM_VECTORS, allow_pickle=False),
         vocabulary=Vocabulary.from_lists(features["age_bins"], features["countries"]),
         encoder=UserEncoder(folder / names.USER_ENCODER, history_vectors, manifest.embedding_dim),
-        item_filter=ItemFilter(load_npz(folder / names.ITEM_FILTER)),
+        item_item={
+            name: ItemItem(load_npz(folder / names.item_item_part(name)))
+            for name in names.item_item_names(manifest.parts)
+        },
+        facts=WorkFacts.load(folder / names.FACTS),
         popularity=Popularity(
             manifest.n_works,
             popularity["global"],
@@ -207,7 +257,8 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
             popularity["weights"],
         ),
         features=features,
-        ranker=ranker,
+        blend=blend,
+        ranker=read_ranker(folder),
         rules=rules,
     )
 
@@ -240,7 +291,9 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
         f"history vectors float32 ({n}, …)": len(parts.encoder.history_vectors) == n
         and parts.encoder.history_vectors.dtype == np.float32,
         "history vectors finite": bool(np.isfinite(parts.encoder.history_vectors).all()),
-        f"item filter ({n}, {n})": parts.item_filter.shape == (n, n),
+        f"item-item models ({n}, {n}), {ITEM_FILTER} among them": ITEM_FILTER in parts.item_item
+        and all(model.shape == (n, n) for model in parts.item_item.values()),
+        f"facts of {n} works": len(parts.facts) == n,
         "popularity lists name works of the catalogue": all(0 <= i < n for ranked in listed for i in ranked),
         "popularity ranks the whole catalogue": sorted(parts.popularity.everyone) == list(range(n)),
         "editions belong to works of the catalogue": set(parts.editions.values()) <= work_ids,

@@ -52,8 +52,9 @@ class Recommendation:
 
     Attributes:
         indices: work indices, best first, no repeats.
-        scores: blended score of each, falling, except where the rule on authors moved one down.
-        sources: for each work, how much each source added to its score.
+        scores: of each, falling, except where the rule on authors moved one down: blended, or, where the bundle has a
+            ranker, in its order.
+        sources: for each work, how much each source added to its blended score.
         tier: what was known of the reader: warm, session, tastes or cold.
     """
 

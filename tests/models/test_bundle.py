@@ -87,7 +87,7 @@ def test_the_readers_vector_has_length_one(bundle: Bundle) -> None:
 
 
 def test_item_filter_scores_are_the_weighted_rows(bundle: Bundle) -> None:
-    dense = bundle._item_filter.matrix.toarray()
+    dense = bundle.item_item["item_filter"].matrix.toarray()
     np.testing.assert_allclose(bundle.item_filter_scores([0, 5], [1.0, 0.4]), dense[0] + 0.4 * dense[5], rtol=1e-5)
     assert not bundle.item_filter_scores([], []).any()
 

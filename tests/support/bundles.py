@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from bookworks.models.bundle_files import BundleContent, Origin, write_bundle
+from bookworks.models.bundle import Bundle
+from bookworks.models.bundle_files import BundleContent, Origin, Ranker, write_bundle
+from bookworks.models.reader import ReaderState
+from bookworks.models.trees import Booster, Trees
+from bookworks.models.work_facts import GROUPS, WorkFacts
 from training.export_onnx import EncoderWeights, encoder_to_onnx
 from training.linear_filter import linear_item_filter
 from training.popular_lists import popularity_lists
@@ -37,12 +44,14 @@ def make_tiny_bundle(
     max_per_author: int = 0,
     merged: Mapping[int, int] = MappingProxyType({}),
     ratings: sparse.csr_matrix | None = None,
+    ranker: bool = False,
 ) -> Path:
     """Write a bundle under `folder` and return its own folder `folder/<version>`.
 
     Works are `w000`, `w001`, … with two editions each (`w000-e0` with an ISBN-13, `w000-e1` without); readers `r000`, …
     like works of one of five subjects. Another seed or `created_at` gives another version. `merged`: numbers of works
     that were merged into others of the same bundle. `ratings` [n_readers, n_works] takes the place of the drawn ones.
+    `ranker`: with trees that learned which of a reader's works were left out of its history.
     """
     rng = np.random.default_rng(seed)
     numbers = [i for i in range(n_works) if i not in merged]
@@ -63,7 +72,8 @@ def make_tiny_bundle(
         item_vectors=vectors,
         history_vectors=0.5 * vectors,
         user_encoder=encoder_to_onnx(weights),
-        item_filter=linear_item_filter(ratings, 0.5, 0.5, top_k=20),
+        item_item={"item_filter": linear_item_filter(ratings, 0.5, 0.5, top_k=20), "same_author": _authors(numbers)},
+        facts=_facts(ratings, _works(numbers, merged)),
         popularity=popularity_lists(
             ratings,
             age_bins=ages,
@@ -73,11 +83,47 @@ def make_tiny_bundle(
             segment_length=30,
         ),
         features={"age_bins": AGE_BINS, "countries": COUNTRIES},
-        ranker={"tiers": TIERS, "history_share": {"warm": 0.4, "session": 0.9}},
+        blend={"tiers": TIERS, "history_share": {"warm": 0.4, "session": 0.9}},
+        ranker=None,
         rules={"max_per_author": max_per_author},
     )
+    if ranker:
+        content = replace(content, ranker=_taught(content, ratings))
     origin = Origin(git_commit="0" * 40, data_version="tiny", snapshot_id="tiny", mlflow_run_id="")
     return write_bundle(Path(folder), content, origin, {}, created_at or datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def _authors(numbers: list[int]) -> sparse.csr_matrix:
+    author = np.array(numbers) % 15
+    same = (author[:, None] == author[None, :]) & ~np.eye(len(numbers), dtype=bool)
+    return sparse.csr_matrix(same.astype(np.float32))
+
+
+def _facts(ratings: sparse.csr_matrix, works: pa.Table) -> WorkFacts:
+    readers = np.diff(ratings.tocsc().indptr).astype(np.float32)
+    columns = {name: [str(value or "") for value in works[name].to_pylist()] for name in GROUPS}
+    group = {name: np.unique(values, return_inverse=True)[1] for name, values in columns.items()}
+    year, place = (
+        np.array([np.nan if value is None else value for value in works[name].to_pylist()], dtype=np.float32)
+        for name in ("year", "series_number")
+    )
+    return WorkFacts(readers, year, place, group, np.log1p(readers))
+
+
+def _taught(content: BundleContent, ratings: sparse.csr_matrix) -> Ranker:
+    """Trees that know the last two works of each reader, from the others."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Bundle.load(write_bundle(Path(folder), content, Origin("", "", "", ""), {}))
+    rows, read = [], []
+    for reader, works in enumerate(ratings[[r]].indices.tolist() for r in range(ratings.shape[0])):
+        state = ReaderState(f"r{reader:03d}", works[:-2])
+        scored = bundle.score(state, every=True)
+        found = bundle.candidates(state, scored, bundle.ranked(state, scored), 20)
+        rows.append(found.rows)
+        read.append(np.isin(found.works, works[-2:]))
+    taught = lgb.Dataset(np.concatenate(rows), np.concatenate(read), feature_name=bundle.feature_names)
+    params = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5, "num_leaves": 4}
+    return Ranker(Trees((Booster(lgb.train(params, taught, 10).model_to_string()),)), 20)
 
 
 def _ratings(rng: np.random.Generator, n_readers: int, n_works: int) -> sparse.csr_matrix:

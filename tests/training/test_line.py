@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 QUICK = [
     "tune_two_tower.trials=2", "tune_two_tower.epochs=1", "train_two_tower.epochs=3", "train_two_tower.dim=16",
     "train_two_tower.batch_size=256", "train_gnn.epochs=2", "train_gnn.dim=16", "train_als.factors=8",
-    "train_als.iterations=2", "train_popularity.min_readers=5", "evaluate.blend_readers=40",
+    "train_als.iterations=2", "train_popularity.min_readers=5", "train_ranker.blend_readers=40",
 ]  # fmt: skip
 MODEL = "line"  # other tests register bundles too, broken ones among them
 Call = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,12 +10,13 @@ import pytest
 from scipy import sparse
 
 from bookworks.metrics.ranking import PAD
+from bookworks.models.trees import logistic
 from tests.support.datasets import make_dataset
 from training.dataset import TRAIN, VALID, Dataset
 from training.params import Options
 from training.recommenders.all import Fitter
 from training.recommenders.base import Batch
-from training.recommenders.blend import Blend, BlendParams, Mix, asked, same_work, standardised
+from training.recommenders.blend import Blend, BlendParams, Mix, asked, same_work
 from training.recommenders.content import (
     ContentEaseParams,
     ContentEaseRecommender,
@@ -25,8 +26,8 @@ from training.recommenders.content import (
 )
 from training.recommenders.item_item import ItemFilterParams, ItemFilterRecommender
 from training.recommenders.new_works import allowed, as_far_as, recall_of_others
-from training.recommenders.ranker import Ranker, RankerParams, Taught, calibrate, earlier, logistic, new_bonus
-from training.recommenders.ranker_features import features, names_of
+from training.recommenders.ranker import Ranker, RankerParams, candidates_of, earlier, feature_names
+from training.recommenders.trees import Taught, calibrate, new_bonus
 from training.split_files import hold_out
 
 OPTIONS = Options(seed=3, threads=1)
@@ -110,10 +111,9 @@ def test_the_probability_of_a_work_is_told(ranker: Ranker, data: Dataset) -> Non
 
 def test_every_feature_has_a_name(ranker: Ranker, data: Dataset) -> None:
     part = readers(data).part(0, 3)
-    scores = {name: standardised(m.scores(part)) for name, m in ranker.blend.members.items()}
-    found = features(ranker.blend.members, ranker.facts, part, scores, ranker.blend.recommend(part, 7))
-    assert found.shape == (3, 7, len(names_of(ranker.blend.members, ranker.facts)))
-    assert not any(name.endswith("_id") or name == "work" for name in names_of(ranker.blend.members, ranker.facts))
+    names = feature_names(ranker.blend.members, ranker.facts)
+    assert candidates_of(ranker.blend, ranker.facts, part, 7)[1].shape == (3, 7, len(names))
+    assert not any(name.endswith("_id") or name == "work" for name in names)
 
 
 def test_with_nothing_to_learn_from_the_blend_stays() -> None:

@@ -1,4 +1,4 @@
-"""The linear item filter at serving time: a reader's weighted history times the rows of S."""
+"""Item-item models as they serve: a reader's weighted history times the rows of a sparse matrix."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 
-class ItemFilter:
-    """S [n_works, n_works] in CSR, top K a row; how S is made is in `training.train_item_filter`."""
+class ItemItem:
+    """S [n_works, n_works] in CSR; how each is made is in `training.recommenders`."""
 
     def __init__(self, matrix: csr_matrix) -> None:
         self.matrix = matrix
@@ -34,3 +35,17 @@ class ItemFilter:
         columns = np.concatenate([self._indices[span] for span in spans])
         values = np.concatenate([self._data[span] * w for span, w in zip(spans, weights, strict=True)])
         return np.bincount(columns, weights=values, minlength=n).astype(np.float32)
+
+
+def largest(matrix: csr_matrix, read: npt.ArrayLike, works: Ints) -> Floats:
+    """max_h S[h, w] over the works `read`, at least 0, float32 [len(works)]; `works` are different ones."""
+    found = np.zeros(len(works), dtype=np.float32)
+    spans = [slice(int(matrix.indptr[h]), int(matrix.indptr[h + 1])) for h in np.asarray(read)]
+    if not spans:
+        return found
+    place = np.full(matrix.shape[1], -1, dtype=np.int32)
+    place[works] = np.arange(len(works), dtype=np.int32)
+    at = place[np.concatenate([matrix.indices[span] for span in spans])]
+    values = np.concatenate([matrix.data[span] for span in spans])
+    np.maximum.at(found, at[at >= 0], values[at >= 0])
+    return found

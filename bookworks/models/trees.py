@@ -1,0 +1,136 @@
+"""Gradient-boosted trees as they serve, through LightGBM's C interface.
+
+LightGBM's Python package brings pandas and scikit-learn into a process; its library needs neither.
+Source: Ke et al., "LightGBM: A Highly Efficient Gradient Boosting Decision Tree", NIPS 2017.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bookworks.errors import BundleError
+
+Floats = npt.NDArray[np.float32]
+_FLOAT32, _RAW_SCORE, _CONTRIBUTIONS = 0, 1, 3  # C_API_DTYPE_FLOAT32, C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
+_HEAD, _NAMES = "tree\n", "feature_names="
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    spec = find_spec("lightgbm")
+    places = [Path(place) / "lib" for place in (spec.submodule_search_locations if spec else None) or ()]
+    found = [file for place in places for file in sorted(place.glob("lib_lightgbm.*"))]
+    if not found:
+        raise BundleError("The trees need LightGBM", received="no lib_lightgbm", todo="install the package lightgbm.")
+    library = ctypes.CDLL(str(found[0]))
+    library.LGBM_GetLastError.restype = ctypes.c_char_p
+    return library
+
+
+def _call(name: str, *arguments: Any) -> None:
+    if getattr(_library(), name)(*arguments):
+        raise BundleError("LightGBM refuses the trees", received=_library().LGBM_GetLastError().decode())
+
+
+class Booster:
+    """One LightGBM model; any number of threads may ask it at a time.
+
+    Attributes:
+        text: the model as LightGBM writes it.
+        names: of its features.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._handle = ctypes.c_void_p()
+        if not text.startswith(_HEAD):
+            raise BundleError(
+                "That is no model of LightGBM", received=text[:20], allowed=f"a text with {_HEAD!r} first"
+            )
+        self.text = text
+        line = next((line for line in text.splitlines() if line.startswith(_NAMES)), _NAMES)
+        self.names = line.removeprefix(_NAMES).split()
+        rounds = ctypes.c_int()
+        _call("LGBM_BoosterLoadModelFromString", text.encode(), ctypes.byref(rounds), ctypes.byref(self._handle))
+        self.rounds = rounds.value
+
+    def __del__(self) -> None:
+        """Free LightGBM's memory."""
+        if self._handle:
+            _library().LGBM_BoosterFree(self._handle)
+
+    def scores(self, rows: Floats, threads: int = 1) -> npt.NDArray[np.float64]:
+        """The sum over the trees, before any link, of features float32 [n, n_features], [n]; 0 threads: all cores."""
+        return self._predict(rows, _RAW_SCORE, 1, threads)[:, 0]
+
+    def contributions(self, rows: Floats) -> npt.NDArray[np.float64]:
+        """What each feature, and last the base, adds to the sum, [n, n_features + 1].
+
+        Source: Lundberg et al., "Consistent Individualized Feature Attribution for Tree Ensembles", 2018.
+        """
+        return self._predict(rows, _CONTRIBUTIONS, len(self.names) + 1, 1)
+
+    def _predict(self, rows: Floats, kind: int, width: int, threads: int) -> npt.NDArray[np.float64]:
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        n, columns = rows.shape
+        out = np.zeros((n, width))
+        if n:
+            _call(
+                "LGBM_BoosterPredictForMat", self._handle, rows.ctypes.data_as(ctypes.c_void_p), _FLOAT32,
+                ctypes.c_int32(n), ctypes.c_int32(columns), 1, kind, 0, -1, f"num_threads={threads}".encode(),
+                ctypes.byref(ctypes.c_int64()), out.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
+            )  # fmt: skip
+        return out
+
+
+@dataclass(frozen=True)
+class Trees:
+    """What puts candidates in order.
+
+    Attributes:
+        boosters: of the same features and objective; the mean of their scores counts.
+        new_bonus: added to the score of a work without readers.
+        slope, intercept: of the logistic function that makes a score a probability (Platt 1999).
+    """
+
+    boosters: tuple[Booster, ...]
+    new_bonus: float = 0.0
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        """Of the features."""
+        return self.boosters[0].names
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """All but the boosters."""
+        return {"new_bonus": self.new_bonus, "slope": self.slope, "intercept": self.intercept}
+
+    def scores(self, rows: Floats, threads: int = 1) -> Floats:
+        """Of features, float32 [..., n_features]: the sum over the trees, without bonus and before any link, [...]."""
+        flat = rows.reshape(-1, rows.shape[-1])
+        found = np.stack([booster.scores(flat, threads) for booster in self.boosters])
+        return np.asarray(found.mean(axis=0), dtype=np.float32).reshape(rows.shape[:-1])
+
+    def contributions(self, rows: Floats) -> npt.NDArray[np.float64]:
+        """What each feature, and last the base, adds to the score of a work, [n, n_features + 1]."""
+        found: npt.NDArray[np.float64] = np.mean([booster.contributions(rows) for booster in self.boosters], axis=0)
+        return found
+
+    def probabilities(self, scores: Floats) -> Floats:
+        """How likely each work is among those that were held out of the reader's rows, from `scores`."""
+        return logistic(scores, self.slope, self.intercept)
+
+
+def logistic(scores: Floats, slope: float, intercept: float) -> Floats:
+    """1 / (1 + exp(-(slope * scores + intercept)))."""
+    return np.asarray(1.0 / (1.0 + np.exp(-(slope * scores + intercept))), dtype=np.float32)

@@ -1,0 +1,82 @@
+"""split -> item-item models. In: data/split, data/titles. Out: models/item_item.
+
+What readers did (`item_filter`), and what behaviour lacks: the author, the series, the house, the title.
+Run: `python -m training.train_item_item`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+from scipy import sparse
+
+from bookworks.cli.entry import run
+from training.dataset import Dataset, load_dataset
+from training.files import ITEM_ITEM, METRICS, TITLES, write_json
+from training.linear_filter import keep_top
+from training.params import Options, Params, load_params
+from training.recommenders.content import (
+    ContentEaseParams,
+    ContentEaseRecommender,
+    NextInSeriesParams,
+    NextInSeriesRecommender,
+    SameAuthorRecommender,
+    SameFieldParams,
+    TitleTextParams,
+    TitleTextRecommender,
+)
+from training.recommenders.item_item import ItemFilterParams, ItemFilterRecommender, ItemItemRecommender
+
+
+class ItemItemParams(Params):
+    """Section `train_item_item`: the config of each model."""
+
+    item_filter: ItemFilterParams = ItemFilterParams()
+    content_ease: ContentEaseParams = ContentEaseParams()
+    same_author: SameFieldParams = SameFieldParams()
+    next_in_series: NextInSeriesParams = NextInSeriesParams()
+    title_text: TitleTextParams = TitleTextParams()
+    top_k: int = Field(100, ge=1, description="Entries kept of each work, in each model.")
+    max_ease_works: int = Field(20_000, ge=0, description="Larger catalogues have no content_ease: it needs n squared.")
+
+
+MODELS = {
+    "item_filter": ItemFilterRecommender,
+    "content_ease": ContentEaseRecommender,
+    "same_author": SameAuthorRecommender,
+    "next_in_series": NextInSeriesRecommender,
+    "title_text": TitleTextRecommender,
+}
+
+
+def fit_all(data: Dataset, params: ItemItemParams, options: Options) -> dict[str, ItemItemRecommender]:
+    """Every model by its name, the strongest `top_k` entries of each work."""
+    names = [name for name in MODELS if name != "content_ease" or data.n_works <= params.max_ease_works]
+    fitted = {name: MODELS[name].fit(data, getattr(params, name), options) for name in names}
+    return {name: ItemItemRecommender(strongest(model.matrix, params.top_k)) for name, model in fitted.items()}
+
+
+def strongest(matrix: sparse.csr_matrix | np.ndarray, k: int) -> sparse.csr_matrix:
+    """The `k` largest entries above 0 of each row, float32."""
+    if sparse.issparse(matrix):
+        return keep_top(matrix, k)
+    k = min(k, matrix.shape[1])
+    kept = np.argpartition(-matrix, k - 1, axis=1)[:, :k] if k else np.zeros((len(matrix), 0), dtype=np.int64)
+    values = np.maximum(np.take_along_axis(matrix, kept, axis=1), 0.0)
+    rows = np.repeat(np.arange(len(matrix)), k)
+    found = sparse.csr_matrix((values.ravel(), (rows, kept.ravel())), shape=matrix.shape, dtype=np.float32)
+    found.eliminate_zeros()
+    return found
+
+
+def main() -> None:
+    """Stage `train_item_item`."""
+    params = load_params("train_item_item", ItemItemParams)
+    models = fit_all(load_dataset(titles=TITLES), params, load_params("options", Options))
+    for name, model in models.items():
+        model.save(ITEM_ITEM / name)
+    write_json(METRICS / "train_item_item.json", {name: int(model.matrix.nnz) for name, model in models.items()})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,98 @@
+"""models -> blend and ranker of the bundle. Out: models/blend, models/ranker. Run: `python -m training.train_ranker`.
+
+The sources were fitted to the part `train`. Validation readers, who read the part `valid` later, choose the weights of
+the blend and teach the trees which of its candidates are read; the test part is not looked at.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from bookworks.cli.entry import run
+from bookworks.metrics.ranking import find_hits, pad
+from bookworks.models.bundle import Bundle
+from bookworks.models.bundle_files import Origin, Ranker, write_bundle, write_ranker
+from bookworks.models.reader import ReaderState
+from training.assemble import assemble
+from training.blend import BlendGrid, as_sessions, choose_blend
+from training.dataset import TRAIN, VALID, Dataset, load_dataset
+from training.files import BLEND, BLEND_CHOICES, METRICS, RANKER, write_json
+from training.held_out import HeldOut, make_held_out
+from training.params import Options, load_params
+from training.recommenders.new_works import allowed
+from training.recommenders.trees import Taught, TreesParams, grow
+
+
+class RankerParams(TreesParams):
+    """Section `train_ranker`."""
+
+    relevant_weight: float = Field(0.4, ge=0)
+    readers: int = Field(4000, ge=2, description="Validation readers that teach the trees, at most.")
+    session_length: int = Field(3, ge=1, description="Works a session reader is known by.")
+    new_cost: float = Field(0.005, ge=0, description="Recall@20 that other works may lose for each tenth of new works.")
+    blend_readers: int = Field(500, ge=1, description="Of these the blend is chosen by so many.")
+    blend: BlendGrid = BlendGrid()
+
+
+def draft_bundle(data: Dataset) -> Bundle:
+    """The workspace's models as a bundle whose blend is still to be chosen."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Bundle.load(write_bundle(Path(folder), assemble(data), Origin("draft", "draft", "draft", ""), {}))
+
+
+def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int) -> Taught:
+    """The blend's first `n` works for each reader, with their features, and whether each was read later.
+
+    Args:
+        bundle: of the blend.
+        states: what is known of each reader of `known`.
+        known: what they read later.
+        n: candidates; where the catalogue has fewer, rows of zeros that were not read fill up.
+    """
+    found = []
+    for state in states:
+        scored = bundle.score(state, every=True)
+        found.append(bundle.candidates(state, scored, bundle.ranked(state, scored), n))
+    rows = np.zeros((len(states), n, len(bundle.feature_names)), dtype=np.float32)
+    for place, candidates in enumerate(found):
+        rows[place, : len(candidates.works)] = candidates.rows
+    works = pad([candidates.works.tolist() for candidates in found], n)
+    return Taught(rows.reshape(-1, rows.shape[2]), find_hits(works, known.relevant, known.n_works), known.n_relevant)
+
+
+def with_history(known: HeldOut, tier: str) -> HeldOut:
+    """Readers of one slice that have a history: the others are ranked by what the blend knows of them."""
+    rows = [i for i, state in enumerate(known.states) if state.history and known.slices[i] == tier]
+    return known.some(np.array(rows, dtype=np.int64))
+
+
+def main() -> None:
+    """Stage `train_ranker`."""
+    params, options = load_params("train_ranker", RankerParams), load_params("options", Options)
+    data = load_dataset()
+    valid = make_held_out(data, (TRAIN,), VALID, params.relevant_weight, params.readers)
+    some = valid.some(valid.rows_by_hash(params.blend_readers))
+    draft = draft_bundle(data)
+    blend, choices = choose_blend(draft, some.states, some.relevant, params.blend, params.session_length)
+    write_json(BLEND, {"tiers": blend.tiers, "history_share": blend.history_share})
+    write_json(BLEND_CHOICES, {tier: asdict(choice) for tier, choice in choices.items()})
+
+    bundle, known = draft.with_blend(blend), with_history(valid, "warm")
+    kinds = (known.states, as_sessions(known.states, params.session_length))
+    lessons = [lesson(bundle, states, known, params.candidates) for states in kinds] if len(known) else []
+    new_cost = allowed(params.new_cost, bundle.facts.readers == 0)
+    trees, report = grow(lessons, bundle.feature_names, params, options, new_cost)
+    write_ranker(RANKER, Ranker(trees, params.candidates) if trees else None)
+    write_json(RANKER / "report.json", report)
+    found = {f"ranker_valid_ndcg_at_20.{name}": value for name, value in report["valid_ndcg_at_20"].items()}
+    chosen = {f"blend_valid_ndcg_at_20.{tier}": choice.valid_ndcg_at_20 for tier, choice in choices.items()}
+    write_json(METRICS / "train_ranker.json", found | chosen | {"readers": len(known), "trees": report["trees"]})
+
+
+if __name__ == "__main__":
+    run(main)
