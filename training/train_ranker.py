@@ -54,10 +54,7 @@ def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int) ->
         known: what they read later.
         n: candidates; where the catalogue has fewer, rows of zeros that were not read fill up.
     """
-    found = []
-    for state in states:
-        scored = bundle.score(state, every=True)
-        found.append(bundle.candidates(state, scored, bundle.ranked(state, scored), n))
+    found = [bundle.candidates(state, n) for state in states]
     rows = np.zeros((len(states), n, len(bundle.feature_names)), dtype=np.float32)
     for place, candidates in enumerate(found):
         rows[place, : len(candidates.works)] = candidates.rows

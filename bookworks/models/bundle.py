@@ -243,22 +243,27 @@ class Bundle:
 
         The blend's candidates come first, in the order of the ranker; without one the blend's own scores stay.
         """
-        total = scored.total.copy()
-        total[np.fromiter({*state.history, *hidden}, dtype=np.int64)] = -np.inf
+        total = _without(scored.total, {*state.history, *hidden})
         if self.ranker is None or not state.history:
             return total
-        found = self.candidates(state, scored, total, self.ranker.candidates)
+        found = self._featured(state, scored, total, self.ranker.candidates)
         if found.works.size:
             trees = self.ranker.trees
             values = trees.scores(found.rows) + np.float32(trees.new_bonus) * (self.facts.readers[found.works] == 0)
             total[found.works] = total[found.works[0]] + 1.0 + values - values.min()
         return total
 
-    def candidates(self, state: ReaderState, scored: Scored, total: Floats, n: int) -> Candidates:
-        """The best `n` works by `total`, float32 [n_works], with their features; see `ranker_features`.
+    def candidates(self, state: ReaderState, n: int) -> Candidates:
+        """The best `n` works of the blend without the history, with their features; see `ranker_features`.
 
-        `scored` must have been asked every source.
+        Args:
+            state: a reader with a history.
+            n: at least 1.
         """
+        scored = self.score(state, every=True)
+        return self._featured(state, scored, _without(scored.total, set(state.history)), n)
+
+    def _featured(self, state: ReaderState, scored: Scored, total: Floats, n: int) -> Candidates:
         works = np.asarray(top(total, n), dtype=np.int64)
         says = {name: scored.own[name][works] for name in self.sources}
         if scored.vector is not None:  # also of works that a vector index did not find
@@ -369,6 +374,13 @@ def scaled(source: str, scores: Floats) -> Floats:
     cosines less their mean.
     """
     return scores if source in AS_THEY_ARE else _to_max(scores)
+
+
+def _without(scores: Floats, hidden: set[int]) -> Floats:
+    """A copy with -inf for some works."""
+    shown = scores.copy()
+    shown[np.fromiter(hidden, dtype=np.int64, count=len(hidden))] = -np.inf
+    return shown
 
 
 def _unit(vector: Floats) -> Floats:

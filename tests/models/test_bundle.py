@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import pytest
 from bookworks.contracts import bundle as names
 from bookworks.errors import BundleError, ContractError
 from bookworks.models.bundle import Bundle, top
-from bookworks.models.bundle_files import write_bundle
-from bookworks.models.reader import ReaderState
+from bookworks.models.bundle_files import read_parts, write_bundle
+from bookworks.models.reader import Nearest, ReaderState
 from tests.support.bundles import make_tiny_bundle
 
 WARM = ReaderState("r000", [0, 5, 10], [1.0, 0.4, 0.8], "18-24", "US")
@@ -212,24 +213,6 @@ def test_the_same_content_has_the_same_version_and_is_not_written_twice(tmp_path
         make_tiny_bundle(tmp_path / "a")
 
 
-def test_loading_needs_neither_torch_nor_pandas_nor_mlflow(folder: Path) -> None:
-    code = f"""
-import sys
-from pathlib import Path
-
-class Absent:
-    def find_spec(self, name, *rest):
-        if name.partition(".")[0] in ("torch", "pandas", "mlflow", "onnx", "sentence_transformers"):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Absent())
-from bookworks.models.bundle import Bundle, ReaderState
-print(Bundle.load(Path({str(folder)!r})).recommend(ReaderState("r000", [0]), 3).tier)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "warm"
-
-
 @pytest.mark.parametrize("seed", range(10))
 def test_top_is_a_stable_sort(seed: int) -> None:
     scores = np.random.default_rng(seed).integers(0, 6, 40).astype(np.float32)
@@ -237,3 +220,85 @@ def test_top_is_a_stable_sort(seed: int) -> None:
     expected = [i for i in np.argsort(-scores, kind="stable").tolist() if np.isfinite(scores[i])]
     for n in (1, 7, 40, 100):
         assert top(scores, n) == expected[:n]
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("taught"), ranker=True))
+
+
+@pytest.mark.parametrize("state", [WARM, SESSION])
+def test_the_ranker_orders_the_candidates_and_the_blend_the_rest(taught: Bundle, state: ReaderState) -> None:
+    blend = taught.with_blend(taught.blend)
+    ranked, blended = (one.recommend(state, 60).indices for one in (taught, blend))
+    n = taught.ranker.candidates
+    assert ranked[:n] != blended[:n]
+    assert set(ranked[:n]) == set(blended[:n])
+    assert ranked[n:] == blended[n:]
+    scores = taught.recommend(state, 60).scores
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_candidates_are_in_the_order_of_the_trees(taught: Bundle) -> None:
+    found = taught.candidates(WARM, taught.ranker.candidates)
+    values = dict(zip(found.works.tolist(), taught.ranker.trees.scores(found.rows).tolist(), strict=True))
+    shown = [values[i] for i in taught.recommend(WARM, len(values)).indices]
+    assert shown == sorted(values.values(), reverse=True)
+
+
+@pytest.mark.parametrize("state", [TASTES, COLD])
+def test_without_a_history_the_ranker_has_nothing_to_say(taught: Bundle, state: ReaderState) -> None:
+    blend = taught.with_blend(taught.blend)
+    assert taught.recommend(state, 20) == blend.recommend(state, 20)
+
+
+def test_what_is_hidden_takes_no_place_among_the_candidates(taught: Bundle) -> None:
+    best = taught.recommend(WARM, 5).indices
+    found = taught.recommend(WARM, taught.ranker.candidates, set(best)).indices
+    assert not set(found) & set(best)
+    assert len(found) == taught.ranker.candidates
+
+
+def test_the_ranker_sees_the_same_whatever_a_vector_index_found(taught: Bundle) -> None:
+    by_vectors = replace(taught.blend, tiers=taught.blend.tiers | {"warm": {"item_filter": 1.0}})
+    blind = copy.copy(taught)
+    blind.blend = by_vectors
+    near = Nearest(blind.encode_reader(WARM), np.arange(0, 60, 2))
+    one, two = (blind.ranked(WARM, blind.score(WARM, nearest)) for nearest in (None, near))
+    np.testing.assert_allclose(one, two, atol=1e-5)
+    assert taught.candidates(WARM, 15).rows.shape == (15, len(taught.feature_names))
+
+
+def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
+    folder = make_tiny_bundle(tmp_path / "one", ranker=True)
+    manifest, parts = read_parts(folder)
+    fewer = replace(parts, item_item={"item_filter": parts.item_item["item_filter"]})
+    with pytest.raises(BundleError, match="taught other features"):
+        Bundle(manifest, fewer)
+
+
+def test_a_lost_tree_is_noticed(tmp_path: Path) -> None:
+    folder = make_tiny_bundle(tmp_path, ranker=True)
+    (folder / names.trees_part(0)).unlink()
+    with pytest.raises(BundleError, match="incomplete"):
+        Bundle.load(folder)
+
+
+def test_loading_needs_neither_torch_nor_pandas_nor_mlflow(tmp_path: Path) -> None:
+    folder = make_tiny_bundle(tmp_path, ranker=True)
+    code = f"""
+import sys
+from pathlib import Path
+
+class Absent:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] in ("torch", "pandas", "mlflow", "onnx", "sentence_transformers", "sklearn"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+from bookworks.models.bundle import Bundle, ReaderState
+bundle = Bundle.load(Path({str(folder)!r}))
+print(bundle.recommend(ReaderState("r000", [0]), 3).tier, bundle.ranker is not None, "lightgbm" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "warm True False"

@@ -10,7 +10,7 @@ from tests.support.bundles import make_tiny_bundle
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles"), n_works=120, max_per_author=2)
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles"), n_works=120, max_per_author=2, ranker=True)
 
 
 @pytest.fixture

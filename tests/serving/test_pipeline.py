@@ -2,6 +2,7 @@ import pytest
 
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import book_of
+from bookworks.errors import BundleError
 from bookworks.models.reader import ReaderState
 from serving import pipeline
 from serving.pipeline import Trace
@@ -54,6 +55,20 @@ def test_the_vector_index_is_asked_and_when_it_is_away_the_answer_says_so(one):
         one.vectors.away = False
     assert trace.fallbacks == ["vector_index"]
     assert ids(one, without) == ids(one, with_index)
+
+
+def test_without_the_ranker_the_blend_orders_and_the_answer_says_so(one, monkeypatch):
+    with_ranker, _ = pipeline.recommend(one, "r002", reader("w001"), 10, (), Trace())
+
+    def broken(rows, threads=1):
+        raise BundleError("LightGBM refuses the trees")
+
+    monkeypatch.setattr(type(one.bundle.ranker.trees), "scores", lambda self, *rows: broken(*rows))
+    without, _ = pipeline.recommend(one, "r002", reader("w001"), 10, (), trace := Trace())
+    assert trace.fallbacks == ["ranker"]
+    blend = one.bundle.with_blend(one.bundle.blend)
+    assert [item.index for item in without] == blend.recommend(ReaderState("r002", [1]), 10).indices
+    assert ids(one, with_ranker) != ids(one, without)
 
 
 def test_nothing_read_sent_away_or_excluded_is_shown_and_no_edition_of_it(one):

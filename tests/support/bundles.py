@@ -116,9 +116,9 @@ def _taught(content: BundleContent, ratings: sparse.csr_matrix) -> Ranker:
         bundle = Bundle.load(write_bundle(Path(folder), content, Origin("", "", "", ""), {}))
     rows, read = [], []
     for reader, works in enumerate(ratings[[r]].indices.tolist() for r in range(ratings.shape[0])):
-        state = ReaderState(f"r{reader:03d}", works[:-2])
-        scored = bundle.score(state, every=True)
-        found = bundle.candidates(state, scored, bundle.ranked(state, scored), 20)
+        if len(works) < 3:
+            continue
+        found = bundle.candidates(ReaderState(f"r{reader:03d}", works[:-2]), 20)
         rows.append(found.rows)
         read.append(np.isin(found.works, works[-2:]))
     taught = lgb.Dataset(np.concatenate(rows), np.concatenate(read), feature_name=bundle.feature_names)
