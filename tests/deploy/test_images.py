@@ -117,6 +117,13 @@ def test_the_service_image_holds_all_that_the_service_imports() -> None:
     assert _missing(_reached(files), _packages(SERVICE)) == set()
 
 
+def test_the_service_image_holds_the_library_of_the_trees() -> None:
+    """It is loaded without an import (`bookworks.models.trees`), and needs OpenMP."""
+    assert "lightgbm" in _packages(SERVICE)
+    stage = DOCKERFILE.split(" AS service\n")[1].split("\nFROM ")[0]
+    assert "libgomp1" in stage
+
+
 def test_the_consumers_image_holds_all_that_the_consumers_import() -> None:
     files = [PROJECT_ROOT / module for module in CONSUMER_MODULES]
     assert _missing(_reached(files), _packages(CONSUMERS)) == set()

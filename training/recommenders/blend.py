@@ -33,7 +33,9 @@ class BlendParams(Params):
     steps: tuple[float, ...] = Field((0.0, 0.5, 1.5, 2.0), description="Factors that are tried for a weight.")
     rounds: int = Field(5, ge=0)
     new_lift: float | None = Field(None, ge=1, description="Factor on new works; without one it is found.")
-    new_steps: tuple[float, ...] = Field((1.0, 1.1, 1.25, 1.5, 1.75, 2.0), description="… among these.")
+    new_steps: tuple[float, ...] = Field(
+        (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.5, 3.0), description="… among these."
+    )
     new_cost: float = Field(0.005, ge=0, description="Recall@20 that other works may lose for each tenth of new works.")
     readers: int = Field(2000, ge=1, description="Held-out readers that choose weights and factor.")
     held_out: float = Field(0.1, gt=0, lt=1, description="Share of each reader's rows, where there is no part `valid`.")
