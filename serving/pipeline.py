@@ -14,8 +14,9 @@ from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.errors import BookworksError
-from bookworks.models.bundle import Bundle, Scored, top
+from bookworks.models.bundle import Bundle, Order, Scored, top
 from bookworks.models.reader import Nearest, ReaderState
+from bookworks.models.trees import Explained
 from serving import metrics, rules
 from serving.bundles import Served
 
@@ -52,6 +53,7 @@ class Item:
     index: int
     score: float
     sources: dict[str, float]
+    explained: Explained | None = None
 
     @property
     def reasons(self) -> list[str]:
@@ -146,13 +148,13 @@ def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
     return None
 
 
-def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterable[int], trace: Trace) -> Any:
-    """Scores in whose order works are shown; without the ranker the blend's own."""
+def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterable[int], trace: Trace) -> Order:
+    """The order in which works are shown; without the ranker the blend's own."""
     try:
         return served.bundle.ranked(state, scored, banned)
     except BookworksError:
         trace.without(RANKER)
-        return scored.total.copy()
+        return Order(scored.total.copy())
 
 
 def rules_step(served: Served, total: Any, banned: Iterable[int], n: int) -> list[int]:
@@ -176,7 +178,13 @@ def rules_step(served: Served, total: Any, banned: Iterable[int], n: int) -> lis
 
 
 def recommend(
-    served: Served, user_id: str, online: OnlineReader, n: int, exclude: Iterable[str], trace: Trace
+    served: Served,
+    user_id: str,
+    online: OnlineReader,
+    n: int,
+    exclude: Iterable[str],
+    trace: Trace,
+    explain: bool = False,
 ) -> tuple[list[Item], str]:
     """The slate and its tier.
 
@@ -187,6 +195,7 @@ def recommend(
         n: length of the slate, at least 1.
         exclude: works, editions or ISBNs not to show this time.
         trace: takes note of what was away.
+        explain: say of each book what the ranker made of it.
     """
     bundle = served.bundle
     with trace.step("history"):
@@ -198,12 +207,16 @@ def recommend(
     extra = {i for i in map(served.catalogue.index, exclude) if i is not None}
     banned = known.banned | extra
     with trace.step("rank"):
-        total = rank_step(served, known.state, scored, banned, trace)
+        order = rank_step(served, known.state, scored, banned, trace)
     with trace.step("rules"):
-        chosen = rules_step(served, total, banned, n)
+        chosen = rules_step(served, order.total, banned, n)
     with trace.step("slate"):
         added = scored.added.items()
-        items = [Item(i, float(total[i]), {name: float(part[i]) for name, part in added}) for i in chosen]
+        told = bundle.explained(order, chosen) if explain else [None] * len(chosen)
+        items = [
+            Item(i, float(order.total[i]), {name: float(part[i]) for name, part in added}, why)
+            for i, why in zip(chosen, told, strict=True)
+        ]
     return items, bundle.tier_of(known.state)
 
 

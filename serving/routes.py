@@ -18,6 +18,7 @@ from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
+from bookworks.models.trees import Explained
 from serving import metrics, pipeline, schemas
 from serving.auth import Caller, CallerDep
 from serving.bundles import Served
@@ -108,7 +109,7 @@ def recommend(body: schemas.RecommendRequest, caller: CallerDep, request: Reques
     user_id = caller.reader(body.user_id, "body.user_id")
     served, platform, trace = served_of(request), platform_of(request), Trace()
     online = _online(platform, user_id, trace)
-    items, tier = pipeline.recommend(served, user_id, online, body.n, body.exclude, trace)
+    items, tier = pipeline.recommend(served, user_id, online, body.n, body.exclude, trace, body.explain)
     answer = {
         "decision_id": new_id(),
         "user_id": user_id,
@@ -141,6 +142,18 @@ def _recommended(served: Served, position: int, item: pipeline.Item) -> dict[str
         "score": round(item.score, 6),
         "reasons": item.reasons,
         "sources": {name: round(value, 6) for name, value in item.sources.items()},
+        "explanation": _explanation(item.explained),
+    }
+
+
+def _explanation(why: Explained | None) -> dict[str, Any] | None:
+    """The ranker's words, the strongest first; features that add nothing are left out."""
+    if why is None:
+        return None
+    added = sorted(why.contributions.items(), key=lambda pair: -abs(pair[1]))
+    return {
+        "probability": round(why.probability, 6),
+        "contributions": {name: round(value, 6) for name, value in added if value},
     }
 
 

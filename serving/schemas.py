@@ -56,6 +56,16 @@ class RecommendRequest(Request):
     exclude: list[CleanId] = Field(
         [], max_length=EXCLUDE_MAX, description="Works, editions or ISBNs not to recommend this time."
     )
+    explain: bool = Field(False, description="Say of each book what the ranker made of it.")
+
+
+class Explanation(BaseModel):
+    """What the ranker made of a book."""
+
+    probability: float = Field(description="That such a reader reads it, as found on held-out readers.")
+    contributions: dict[str, float] = Field(
+        description="What each feature adds to the ranker's score, exactly: with `base` they sum to it."
+    )
 
 
 class RecommendedBook(BaseModel):
@@ -69,7 +79,8 @@ class RecommendedBook(BaseModel):
     image_url: str | None = None
     score: float
     reasons: list[str] = Field(description="The sources that spoke for it, the strongest first.")
-    sources: dict[str, float] = Field(description="What each source added to the score.")
+    sources: dict[str, float] = Field(description="What each source added to the blended score.")
+    explanation: Explanation | None = Field(None, description="With `explain`, where the ranker has ordered the book.")
 
 
 class RecommendResponse(BaseModel):

@@ -24,6 +24,7 @@ from bookworks.models.item_item import largest
 from bookworks.models.ranker_features import features, names_of
 from bookworks.models.reader import Nearest, ReaderState, Recommendation, Tier
 from bookworks.models.tastes import TasteIndex
+from bookworks.models.trees import Explained
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -79,6 +80,19 @@ class Candidates:
 
     works: Ints
     rows: Floats
+
+
+@dataclass(frozen=True)
+class Order:
+    """How works are shown.
+
+    Attributes:
+        total: scores in whose order they are, float32 [n_works]; -inf for what must not be shown.
+        candidates: what the ranker has put in order; None where the blend's own order stays.
+    """
+
+    total: Floats
+    candidates: Candidates | None = None
 
 
 class Bundle:
@@ -238,20 +252,32 @@ class Bundle:
     def _ranks(self, state: ReaderState) -> bool:
         return self.ranker is not None and bool(state.history)
 
-    def ranked(self, state: ReaderState, scored: Scored, hidden: Iterable[int] = ()) -> Floats:
-        """Scores in whose order works are shown, float32 [n_works]; -inf for the history and for `hidden`.
+    def ranked(self, state: ReaderState, scored: Scored, hidden: Iterable[int] = ()) -> Order:
+        """The order in which works are shown, without the history and `hidden`.
 
         The blend's candidates come first, in the order of the ranker; without one the blend's own scores stay.
         """
         total = _without(scored.total, {*state.history, *hidden})
         if self.ranker is None or not state.history:
-            return total
-        found = self._featured(state, scored, total, self.ranker.candidates)
+            return Order(total)
+        found, trees = self._featured(state, scored, total, self.ranker.candidates), self.ranker.trees
         if found.works.size:
-            trees = self.ranker.trees
-            values = trees.scores(found.rows) + np.float32(trees.new_bonus) * (self.facts.readers[found.works] == 0)
+            values = trees.scores(found.rows) + np.float32(trees.new_bonus) * self._is_new(found.works)
             total[found.works] = total[found.works[0]] + 1.0 + values - values.min()
-        return total
+        return Order(total, found)
+
+    def explained(self, order: Order, works: list[int]) -> list[Explained | None]:
+        """What the ranker says of each of these works; None of those that it did not put in order."""
+        if self.ranker is None or order.candidates is None:
+            return [None] * len(works)
+        place = {work: row for row, work in enumerate(order.candidates.works.tolist())}
+        known = [work for work in works if work in place]
+        rows = order.candidates.rows[[place[work] for work in known]]
+        told = dict(zip(known, self.ranker.trees.explained(rows, self._is_new(known)), strict=True))
+        return [told.get(work) for work in works]
+
+    def _is_new(self, works: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.facts.readers[np.asarray(works, dtype=np.int64)] == 0)
 
     def candidates(self, state: ReaderState, n: int) -> Candidates:
         """The best `n` works of the blend without the history, with their features; see `ranker_features`.
@@ -313,7 +339,7 @@ class Bundle:
             raise ContractError("The length of the list is too small", received=n, allowed="n >= 1")
         self._check_indices(np.fromiter(exclude, dtype=np.int64))
         scored = self.score(state)
-        total = self.ranked(state, scored, exclude)
+        total = self.ranked(state, scored, exclude).total
         ranked = top(total, n * SHORTLIST)
         chosen = self._spread_authors(ranked, n) if self.rules.get("max_per_author") else ranked[:n]
         sources = [{name: float(part[i]) for name, part in scored.added.items()} for i in chosen]

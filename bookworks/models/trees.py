@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from bookworks.errors import BundleError
 
 Floats = npt.NDArray[np.float32]
 _FLOAT32, _RAW_SCORE, _CONTRIBUTIONS = 0, 1, 3  # C_API_DTYPE_FLOAT32, C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
+BASE, NEW_WORK = "base", "new_work"  # what is added beside the features
 _HEAD, _NAMES = "tree\n", "feature_names="
 
 
@@ -90,6 +91,19 @@ class Booster:
         return out
 
 
+class Explained(NamedTuple):
+    """One work of a list.
+
+    Attributes:
+        probability: that it is among the works held out of such a reader's rows, without the bonus of new works.
+        contributions: feature -> what it adds to the score; with `base` and `new_work` they sum to it (Lundberg et
+            al. 2018).
+    """
+
+    probability: float
+    contributions: dict[str, float]
+
+
 @dataclass(frozen=True)
 class Trees:
     """What puts candidates in order.
@@ -125,6 +139,20 @@ class Trees:
         """What each feature, and last the base, adds to the score of a work, [n, n_features + 1]."""
         found: npt.NDArray[np.float64] = np.mean([booster.contributions(rows) for booster in self.boosters], axis=0)
         return found
+
+    def explained(self, rows: Floats, new: npt.NDArray[np.bool_]) -> list[Explained]:
+        """Of each work its probability, and what every feature adds to its score.
+
+        Args:
+            rows: features of the works, float32 [n, n_features].
+            new: works without readers, [n].
+        """
+        added = self.contributions(rows)
+        lines = np.column_stack([added, np.where(new, self.new_bonus, 0.0)]).tolist()
+        names = [*self.names, BASE, NEW_WORK]
+        chances = self.probabilities(added.sum(axis=1)).tolist()
+        pairs = zip(chances, lines, strict=True)
+        return [Explained(chance, dict(zip(names, line, strict=True))) for chance, line in pairs]
 
     def probabilities(self, scores: Floats) -> Floats:
         """How likely each work is among those that were held out of the reader's rows, from `scores`."""

@@ -246,6 +246,19 @@ def test_candidates_are_in_the_order_of_the_trees(taught: Bundle) -> None:
     assert shown == sorted(values.values(), reverse=True)
 
 
+def test_what_each_feature_adds_sums_to_what_the_candidates_are_ordered_by(taught: Bundle) -> None:
+    order = taught.ranked(WARM, taught.score(WARM))
+    works = taught.recommend(WARM, taught.ranker.candidates + 1).indices
+    *told, beyond = taught.explained(order, works)
+    assert beyond is None  # the blend has put it there
+    assert set(told[0].contributions) == {*taught.feature_names, "base", "new_work"}
+    sums = np.array([sum(one.contributions.values()) for one in told])
+    steps = np.array([order.total[i] for i in works[:-1]])
+    np.testing.assert_allclose(sums - sums[0], steps - steps[0], atol=1e-4)
+    assert [one.probability for one in told] == sorted((one.probability for one in told), reverse=True)
+    assert taught.explained(taught.ranked(COLD, taught.score(COLD)), [0, 1]) == [None, None]
+
+
 @pytest.mark.parametrize("state", [TASTES, COLD])
 def test_without_a_history_the_ranker_has_nothing_to_say(taught: Bundle, state: ReaderState) -> None:
     blend = taught.with_blend(taught.blend)
@@ -264,7 +277,7 @@ def test_the_ranker_sees_the_same_whatever_a_vector_index_found(taught: Bundle) 
     blind = copy.copy(taught)
     blind.blend = by_vectors
     near = Nearest(blind.encode_reader(WARM), np.arange(0, 60, 2))
-    one, two = (blind.ranked(WARM, blind.score(WARM, nearest)) for nearest in (None, near))
+    one, two = (blind.ranked(WARM, blind.score(WARM, nearest)).total for nearest in (None, near))
     np.testing.assert_allclose(one, two, atol=1e-5)
     assert taught.candidates(WARM, 15).rows.shape == (15, len(taught.feature_names))
 

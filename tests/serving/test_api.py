@@ -59,6 +59,21 @@ def test_another_readers_token_is_refused_and_the_own_one_and_a_service_are_not(
     assert len(platform.stream.events) in {0, 2}
 
 
+def test_an_explanation_is_given_when_asked_for(client, key):
+    body = {"user_id": "r001", "n": 5}
+    client.post(
+        "/interactions", json={"events": [{"user_id": "r001", "kind": "click", "work_id": "w003"}]}, headers=key
+    )
+    plain, told = (client.post("/recommend", json=body | {"explain": e}, headers=key).json() for e in (False, True))
+    assert [item["work_id"] for item in plain["items"]] == [item["work_id"] for item in told["items"]]
+    assert {item["explanation"] for item in plain["items"]} == {None}
+    for item in told["items"]:
+        added = item["explanation"]["contributions"]
+        assert 0 < item["explanation"]["probability"] < 1
+        assert [abs(value) for value in added.values()] == sorted(map(abs, added.values()), reverse=True)
+    is_problem(client.post("/recommend", json=body | {"explain": "perhaps"}, headers=key), 422)
+
+
 def test_a_recommendation_says_how_it_came_about_and_is_told_to_the_stream(client, platform, key):
     body = client.post("/recommend", json={"user_id": "r001", "n": 5, "surface": "email"}, headers=key).json()
     assert uuid.UUID(body["decision_id"]).version == 7

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from pydantic import Field
 
 from bookworks.metrics.ranking import PAD, find_hits
 from bookworks.models.ranker_features import features, names_of
-from bookworks.models.trees import Booster, Trees
+from bookworks.models.trees import Booster, Explained, Trees
 from bookworks.models.work_facts import WorkFacts
 from training.dataset import VALID, Dataset
 from training.params import Options
@@ -52,13 +52,6 @@ class RankerParams(TreesParams):
     blend: BlendParams = BlendParams()
     folds: int = Field(5, ge=1, description="At most so many times other rows are held out …")
     readers: int = Field(45_000, ge=2, description="… until so many readers teach the trees.")
-
-
-class Explained(NamedTuple):
-    """One work of a list: how likely it is read, and feature -> what that adds to its score."""
-
-    probability: float
-    contributions: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -119,11 +112,7 @@ class Ranker(Recommender):
         return self.trees.scores(rows) + np.float32(self.trees.new_bonus) * self.blend.new[lists.works]
 
     def explained(self, batch: Batch, n: int) -> list[list[Explained]]:
-        """Of each of the best `n` works of each reader its probability, and what every feature adds to its score.
-
-        The contributions of a work, with `base` and `new_work`, sum to its score (Lundberg et al.: "Consistent
-        Individualized Feature Attribution for Tree Ensembles", 2018).
-        """
+        """Of each of the best `n` works of each reader its probability, and what every feature adds to its score."""
         told: list[list[Explained]] = []
         if self.trees is None:
             return [[] for _ in range(len(batch))]
@@ -131,18 +120,8 @@ class Ranker(Recommender):
             lists, rows, _ = candidates_of(self.blend, self.facts, part, self.candidates)
             for reader, works in enumerate(_first(lists, self._values(lists, rows), n).works):
                 place = [int(np.flatnonzero(lists.works[reader] == work)[0]) for work in works if work != PAD]
-                told.append(self._explain(self.trees, works[works != PAD], rows[reader, place]))
+                told.append(self.trees.explained(rows[reader, place], self.blend.new[works[works != PAD]]))
         return told
-
-    def _explain(self, trees: Trees, works: npt.NDArray[np.int64], rows: Floats) -> list[Explained]:
-        names = [*feature_names(self.blend.members, self.facts), "base", "new_work"]
-        added = trees.contributions(rows)
-        bonus = np.where(self.blend.new[works], trees.new_bonus, 0.0)
-        lines = np.column_stack([added, bonus]).tolist()
-        chances = trees.probabilities(added.sum(axis=1)).tolist()
-        return [
-            Explained(chance, dict(zip(names, line, strict=True))) for chance, line in zip(chances, lines, strict=True)
-        ]
 
     def save(self, folder: Path) -> None:
         """Write the trees, the facts and the blend."""
