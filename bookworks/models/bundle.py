@@ -31,6 +31,7 @@ Ints = npt.NDArray[np.int64]
 VECTORS, TASTES, POPULARITY = "vectors", "tastes", "popularity"  # sources beside the item-item models
 AS_THEY_ARE = frozenset({TASTES, POPULARITY})  # 0 to 1 by construction
 SHORTLIST = 5  # the rule on authors looks at this many times n
+BLOCK = 64  # scores whose largest is looked at first, when the best of many are sought
 FILTER_CANDIDATES = 1000  # works of the item filter whose cosine is also taken, beside those of a vector index
 
 
@@ -384,6 +385,9 @@ class Bundle:
 
 def top(scores: Floats, n: int) -> list[int]:
     """Indices of the `n` best finite scores, best first; ties go to the lower index."""
+    near = _at_least_the_best(scores, n)
+    if near is not None:
+        return [int(near[i]) for i in top(scores[near], n)]
     n = min(n, scores.size)
     cut = np.partition(scores, scores.size - n)[scores.size - n]
     above = np.flatnonzero(scores > cut)
@@ -391,6 +395,19 @@ def top(scores: Floats, n: int) -> list[int]:
     best = best[np.isfinite(scores[best])]
     order: list[int] = best[np.argsort(-scores[best], kind="stable")].tolist()
     return order
+
+
+def _at_least_the_best(scores: Floats, n: int) -> Ints | None:
+    """Rising indices among which the `n` best are, or None where looking for them spares nothing.
+
+    The n-th largest of the blocks' maxima is no larger than the n-th largest score.
+    """
+    blocks = scores.size // BLOCK
+    if blocks <= 2 * n:
+        return None
+    maxima = scores[: blocks * BLOCK].reshape(blocks, BLOCK).max(axis=1)
+    near = np.flatnonzero(scores >= np.partition(maxima, blocks - n)[blocks - n])
+    return near if near.size <= scores.size // 2 else None
 
 
 def scaled(source: str, scores: Floats) -> Floats:

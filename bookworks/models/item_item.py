@@ -17,8 +17,6 @@ class ItemItem:
 
     def __init__(self, matrix: csr_matrix) -> None:
         self.matrix = matrix
-        self._indptr, self._indices = matrix.indptr, matrix.indices
-        self._data = matrix.data.astype(np.float64)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -29,18 +27,20 @@ class ItemItem:
     def scores(self, history: Sequence[int], weights: Sequence[float]) -> Floats:
         """sum_h weights[h] * S[h, :], float32 [n_works]; zeros for an empty history."""
         n = self.shape[1]
-        spans = [slice(int(self._indptr[h]), int(self._indptr[h + 1])) for h in history]
+        spans = _rows(self.matrix, history)
         if not spans:
             return np.zeros(n, dtype=np.float32)
-        columns = np.concatenate([self._indices[span] for span in spans])
-        values = np.concatenate([self._data[span] * w for span, w in zip(spans, weights, strict=True)])
+        columns = np.concatenate([self.matrix.indices[span] for span in spans])
+        values = np.concatenate(
+            [self.matrix.data[span] * np.float64(w) for span, w in zip(spans, weights, strict=True)]
+        )
         return np.bincount(columns, weights=values, minlength=n).astype(np.float32)
 
 
-def largest(matrix: csr_matrix, read: npt.ArrayLike, works: Ints) -> Floats:
+def largest(matrix: csr_matrix, read: Sequence[int] | npt.NDArray[np.integer], works: Ints) -> Floats:
     """max_h S[h, w] over the works `read`, at least 0, float32 [len(works)]; `works` are different ones."""
     found = np.zeros(len(works), dtype=np.float32)
-    spans = [slice(int(matrix.indptr[h]), int(matrix.indptr[h + 1])) for h in np.asarray(read)]
+    spans = _rows(matrix, read)
     if not spans:
         return found
     place = np.full(matrix.shape[1], -1, dtype=np.int32)
@@ -49,3 +49,8 @@ def largest(matrix: csr_matrix, read: npt.ArrayLike, works: Ints) -> Floats:
     values = np.concatenate([matrix.data[span] for span in spans])
     np.maximum.at(found, at[at >= 0], values[at >= 0])
     return found
+
+
+def _rows(matrix: csr_matrix, which: Sequence[int] | npt.NDArray[np.integer]) -> list[slice]:
+    """Where the entries of these rows are."""
+    return [slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1])) for row in which]

@@ -222,6 +222,16 @@ def test_top_is_a_stable_sort(seed: int) -> None:
         assert top(scores, n) == expected[:n]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_top_of_many_is_the_same_sort(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 6 if seed % 2 else 10**6, 64 * 300 + seed).astype(np.float32)
+    scores[rng.random(scores.size) < (0.999 if seed == 4 else 0.3)] = -np.inf
+    expected = [i for i in np.argsort(-scores, kind="stable").tolist() if np.isfinite(scores[i])]
+    for n in (1, 7, 100, 140, 5000):
+        assert top(scores, n) == expected[:n]
+
+
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("taught"), ranker=True))
