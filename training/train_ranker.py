@@ -24,7 +24,7 @@ from training.dataset import TRAIN, VALID, Dataset, load_dataset
 from training.files import BLEND, BLEND_CHOICES, METRICS, RANKER, write_json
 from training.held_out import HeldOut, make_held_out
 from training.params import Options, load_params
-from training.recommenders.new_works import allowed
+from training.recommenders.new_works import allowed, others_of
 from training.recommenders.trees import Taught, TreesParams, grow
 
 
@@ -59,7 +59,8 @@ def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int) ->
     for place, candidates in enumerate(found):
         rows[place, : len(candidates.works)] = candidates.rows
     works = pad([candidates.works.tolist() for candidates in found], n)
-    return Taught(rows.reshape(-1, rows.shape[2]), find_hits(works, known.relevant, known.n_works), known.n_relevant)
+    read, others = find_hits(works, known.relevant, known.n_works), others_of(known.relevant, bundle.facts.readers == 0)
+    return Taught(rows.reshape(-1, rows.shape[2]), read, known.n_relevant, others)
 
 
 def with_history(known: HeldOut, tier: str) -> HeldOut:

@@ -80,7 +80,7 @@ def test_new_works_get_a_bonus_that_costs_the_others_no_more() -> None:
     """Of 100 candidates the last is new and the 20th was read: with a bonus above 0.8 it is pushed out."""
     read = np.zeros((10, 100), dtype=bool)
     read[:, 19] = True
-    taught = Taught(np.zeros((0, 0), dtype=np.float32), read, np.ones(10, dtype=np.int64))
+    taught = Taught(np.zeros((0, 0), dtype=np.float32), read, *[np.ones(10, dtype=np.int64)] * 2)
     scores = np.tile(-0.01 * np.arange(100, dtype=np.float32), (10, 1))
     new = np.zeros_like(read)
     new[:, 99] = True

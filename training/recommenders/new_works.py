@@ -58,6 +58,11 @@ def recall_of_others(ranked: Ranked, relevant: Sequence[Sequence[int]], new: npt
         new: works without readers, [n_works].
     """
     hits = find_hits(ranked, relevant, new.size) & ~new[np.maximum(ranked, 0)]
-    wanted = np.array([sum(not new[work] for work in works) for works in relevant], dtype=np.int64)
+    wanted = others_of(relevant, new)
     recall = recall_at(hits, wanted, K)[wanted > 0]
     return float(recall.mean()) if recall.size else 0.0
+
+
+def others_of(relevant: Sequence[Sequence[int]], new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Of each reader's wanted works, how many are no new ones, [n]."""
+    return np.array([int((~new[np.asarray(works, dtype=np.int64)]).sum()) for works in relevant], dtype=np.int64)

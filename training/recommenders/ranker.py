@@ -38,7 +38,7 @@ from training.recommenders.blend import (
 )
 from training.recommenders.content import readers_of
 from training.recommenders.nearness import near_of, nearest_to
-from training.recommenders.new_works import allowed
+from training.recommenders.new_works import allowed, others_of
 from training.recommenders.trees import Taught, TreesParams, grow, untaught
 from training.split_files import hold_out
 from training.work_facts import facts_of
@@ -220,7 +220,8 @@ def teach(blend: Blend, facts: WorkFacts, known: Asked, n: int, threads: int) ->
         return rows.reshape(-1, rows.shape[2]), find_hits(lists.works, part[1], part[0].histories.shape[1])
 
     parts = side_by_side(work, _parts(known), threads)
-    return Taught(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), known.n_relevant)
+    rows, read = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
+    return Taught(rows, read, known.n_relevant, others_of(known.relevant, blend.new))
 
 
 def _parts(known: Asked) -> Iterator[tuple[Batch, list[list[int]]]]:

@@ -36,7 +36,7 @@ class TreesParams(Params):
     turns: int = Field(1, ge=1, description="… and so many times another share, each ranked by trees of the others.")
     surely: float = Field(0.0, ge=0, description="Standard errors by which trees must rank better than the blend.")
     new_steps: tuple[float, ...] = Field(
-        (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0), description="Added to new works."
+        (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0), description="Added to new works."
     )
     patience: int = Field(30, ge=1)
 
@@ -49,11 +49,13 @@ class Taught:
         rows: features, float32 [n_readers * n_candidates, n_features], a reader's candidates one after the other.
         read: whether each was read, bool [n_readers, n_candidates].
         n_relevant: held-out works of each reader, also those that are no candidates, [n_readers].
+        n_others: those of them that are no new works, [n_readers].
     """
 
     rows: Floats
     read: npt.NDArray[np.bool_]
     n_relevant: npt.NDArray[np.int64]
+    n_others: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         """Readers."""
@@ -66,7 +68,8 @@ class Taught:
 
     def some(self, readers: npt.NDArray[np.bool_]) -> Taught:
         """These readers alone."""
-        return Taught(self.rows[self.rows_of(readers)], self.read[readers], self.n_relevant[readers])
+        part = (values[readers] for values in (self.read, self.n_relevant, self.n_others))
+        return Taught(self.rows[self.rows_of(readers)], *part)
 
     def rows_of(self, readers: npt.NDArray[np.bool_]) -> Rows:
         """Places of these readers' candidates among `rows`."""
@@ -160,7 +163,8 @@ def new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], steps: S
     def others(bonus: float) -> float:
         order = np.argsort(-(scores + np.float32(bonus) * new), axis=1, kind="stable")[:, :K]
         hits = np.take_along_axis(kept.read & ~new, order, axis=1).sum(axis=1)
-        return float((hits / np.maximum(kept.n_relevant, 1)).mean())
+        wanted = kept.n_others > 0
+        return float((hits[wanted] / kept.n_others[wanted]).mean()) if wanted.any() else 0.0
 
     return as_far_as(cost, steps if new.any() else steps[:1], others)
 
@@ -192,7 +196,8 @@ def calibrate(scores: Floats, read: npt.NDArray[np.bool_]) -> tuple[float, float
 
 
 def _together(lessons: list[Taught]) -> Taught:
-    return Taught(*(np.concatenate([getattr(x, name) for x in lessons]) for name in ("rows", "read", "n_relevant")))
+    names = ("rows", "read", "n_relevant", "n_others")
+    return Taught(*(np.concatenate([getattr(lesson, name) for lesson in lessons]) for name in names))
 
 
 def _lgb(taught: Taught, names: list[str], power: float) -> lgb.Dataset:
