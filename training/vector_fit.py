@@ -17,6 +17,8 @@ from training.params import Options
 from training.recommenders.base import Recommender
 from training.rows import Validation, frequency
 
+UNLIKELY = -1e9  # as a logit
+
 
 def silent(epoch: int, value: float) -> None:
     """Report nothing."""
@@ -29,6 +31,7 @@ class VectorParams(LoopParams):
     temperature: float = Field(0.1, gt=0)
     target_share: float = Field(0.3, gt=0, le=1, description="Share of a reader's rows that are targets in a batch.")
     uniform_negatives: int = Field(2000, ge=0, description="Candidates from the whole catalogue, beside the targets.")
+    hard_negatives: int = Field(0, ge=0, description="… and further ones that a reader of the batch likes best.")
     popularity_power: float = Field(0.0, ge=0, le=1, description="How strongly rows of popular works are damped.")
     half_life: float = Field(0.0, ge=0, description="Newer rows of a reader that halve a row's weight; 0: no time.")
     relevant_weight: float = Field(0.4, ge=0)
@@ -45,7 +48,9 @@ class VectorModel(Protocol):
 class SampledSoftmax(nn.Module):
     """Called with numbers of readers, gives the loss of finding works that they read among the candidates.
 
-    Candidates are the targets of all readers of the batch and works drawn from the whole catalogue.
+    Candidates are the targets of all readers of the batch, works drawn from the whole catalogue and, if asked for, hard
+    negatives: of further works drawn from it, those that score highest for any reader of the batch as the model is now
+    (Xiong et al.: "Approximate Nearest Neighbor Negative Contrastive Learning for Dense Text Retrieval", ICLR 2021).
     """
 
     def __init__(self, model: nn.Module, data: Dataset, params: VectorParams) -> None:
@@ -59,12 +64,41 @@ class SampledSoftmax(nn.Module):
         params, readers = self.params, self.histories.readers[numbers]
         draw = self.histories.draw(readers, params.target_share)
         drawn = torch.randint(self.n_works, (params.uniform_negatives,))
-        candidates = torch.unique(torch.cat([draw.targets, drawn]))
+        hard = self._hard(readers, draw.known)
+        candidates = torch.unique(torch.cat([draw.targets, drawn, hard]))
         reader_vectors, work_vectors = self.model(readers, draw.known, candidates)
         logits = reader_vectors @ work_vectors.T / params.temperature
-        log_q = log_inclusion(self.frequency[candidates], len(draw.targets), len(drawn), self.n_works)
+        if params.hard_negatives:  # what a reader has read is liked, and no negative
+            logits = logits.masked_fill(among(draw.known, candidates), UNLIKELY)
+        log_q = log_inclusion(self.frequency[candidates], len(draw.targets), len(drawn) + len(hard), self.n_works)
         column = torch.searchsorted(candidates, draw.targets)
         return sampled_softmax(logits, log_q, draw.owner, column, draw.weights)
+
+    @torch.no_grad()
+    def _hard(self, readers: Tensor, known: Bags) -> Tensor:
+        """The hard negatives of a batch, at most `hard_negatives`, int64."""
+        if not self.params.hard_negatives:
+            return torch.zeros(0, dtype=torch.int64)
+        pool = torch.randint(self.n_works, (self.params.uniform_negatives + self.params.hard_negatives,)).unique()
+        reader_vectors, work_vectors = self.model(readers, known, pool)
+        likings = (reader_vectors @ work_vectors.T).masked_fill(among(known, pool), UNLIKELY)
+        return pool[likings.amax(dim=0).topk(min(self.params.hard_negatives, len(pool))).indices]
+
+
+def among(known: Bags, works: Tensor) -> Tensor:
+    """Which of these works each reader has read, bool [batch, n_works].
+
+    Args:
+        known: histories.
+        works: rising indices, each once.
+    """
+    counts = torch.diff(known.starts, append=torch.tensor([len(known.works)]))
+    owner = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    place = torch.searchsorted(works, known.works).clamp(max=len(works) - 1)
+    found = works[place] == known.works
+    read = torch.zeros((len(counts), len(works)), dtype=torch.bool)
+    read[owner[found], place[found]] = True
+    return read
 
 
 def fit_vectors(

@@ -24,6 +24,7 @@ from training.popular_lists import popularity_lists
 from training.recommenders.two_tower import TwoTowerParams
 from training.snapshot import save
 from training.tune_two_tower import TuneParams, best_of, open_study, search
+from training.vector_fit import SampledSoftmax, VectorParams, among
 
 OPTIONS = Options(threads=1)
 
@@ -106,6 +107,36 @@ def test_a_target_is_never_in_the_history_it_is_looked_for_with() -> None:
         assert sorted(known + targets) == sorted(likings[[r]].indices.tolist())
         liking = likings[[r]].toarray()[0, known]
         np.testing.assert_allclose(draw.known.weights[start:stop], liking / np.sqrt(liking.sum()), rtol=1e-5)
+
+
+def test_what_a_reader_has_read_is_no_hard_negative() -> None:
+    data = make_dataset()
+    torch.manual_seed(0)
+    known = Histories(data, 0.0, 0.0).draw(torch.arange(data.n_trained), 0.3).known
+    works = torch.arange(1, data.n_works, 2)
+    bounds = [*known.starts.tolist(), len(known.works)]
+    for reader, row in enumerate(among(known, works).tolist()):
+        read = set(known.works[bounds[reader] : bounds[reader + 1]].tolist())
+        assert [work for work, there in zip(works.tolist(), row, strict=True) if there] == sorted(
+            read & set(works.tolist())
+        )
+
+
+def test_hard_negatives_are_those_that_a_reader_of_the_batch_likes_best() -> None:
+    data = make_dataset()
+    torch.manual_seed(0)
+    readers, works = torch.eye(data.n_works)[: data.n_trained], torch.eye(data.n_works)
+    task = SampledSoftmax(
+        lambda rows, known, some: (readers[rows], works[some]),
+        data,
+        VectorParams(uniform_negatives=5 * data.n_works, hard_negatives=1),
+    )
+    found = {}
+    for reader in range(min(data.n_trained, data.n_works)):
+        known = task.histories.draw(torch.tensor([reader]), 0.3).known
+        found[reader in known.works] = task._hard(torch.tensor([reader]), known).tolist() == [reader]
+    assert found == {True: False, False: True}
+    assert torch.isfinite(task(torch.arange(4)))
 
 
 def test_a_rows_weight_halves_with_each_half_life_of_newer_rows() -> None:
