@@ -36,8 +36,9 @@ def make_app(platform: Platform) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.platform = platform
-    app.include_router(routes.router)
-    app.include_router(door.router)
+    app.include_router(routes.router, prefix=routes.VERSION)
+    app.include_router(door.router, prefix=routes.VERSION)
+    app.include_router(routes.probes)
     problems.install(app)
     app.mount("/docs/files", StaticFiles(directory=_SWAGGER), name="swagger")
     app.add_api_route("/docs", _docs, include_in_schema=False)

@@ -23,7 +23,7 @@ ISSUER = "bookworks"
 _REQUIRED = ["exp", "iat", "iss", "sub"]
 _HASHES_AT_ONCE = 2  # each takes 64 MiB and a core for tens of milliseconds
 
-_bearer = HTTPBearer(auto_error=False, description="A reader's token from /auth/signup or /auth/login.")
+_bearer = HTTPBearer(auto_error=False, description="A reader's token from /v1/auth/signup or /v1/auth/login.")
 _key = APIKeyHeader(
     name="X-API-Key", auto_error=False, description="The key of a calling service; acts for any reader."
 )
@@ -102,9 +102,9 @@ def read(settings: Settings, token: str) -> str:
             options={"require": _REQUIRED},
         )
     except jwt.ExpiredSignatureError:
-        raise _unauthorised("The token has expired", "log in again: POST /auth/login.") from None
+        raise _unauthorised("The token has expired", "log in again: POST /v1/auth/login.") from None
     except jwt.PyJWTError:
-        raise _unauthorised("The token is not one of ours", "log in: POST /auth/login.") from None
+        raise _unauthorised("The token is not one of ours", "log in: POST /v1/auth/login.") from None
     return str(claims["sub"])
 
 

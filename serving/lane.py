@@ -1,4 +1,4 @@
-"""Threads of its own for a kind of slow request, so that it cannot take those of /recommend."""
+"""Threads of its own for a kind of slow request, so that it cannot take those of /v1/recommend."""
 
 from __future__ import annotations
 

@@ -19,11 +19,13 @@ BODY_MAX = 1024 * 1024
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _NAMESPACE = "bentoml_service"
 _TEMPLATES = (
-    (re.compile(r"^/books/[^/]+$"), "/books/{work_id}"),
-    (re.compile(r"^/books/[^/]+/similar$"), "/books/{work_id}/similar"),
-    (re.compile(r"^/users/[^/]+$"), "/users/{user_id}"),
+    (re.compile(r"^/v1/books/[^/]+$"), "/v1/books/{work_id}"),
+    (re.compile(r"^/v1/books/[^/]+/similar$"), "/v1/books/{work_id}/similar"),
+    (re.compile(r"^/v1/users/[^/]+$"), "/v1/users/{user_id}"),
 )
-_FIXED = frozenset({"/recommend", "/interactions", "/auth/signup", "/auth/login", "/healthz", "/readyz", "/metrics"})
+_FIXED = frozenset(
+    {"/v1/recommend", "/v1/interactions", "/v1/auth/signup", "/v1/auth/login", "/healthz", "/readyz", "/metrics"}
+)
 
 
 def endpoint_of(path: str) -> str:

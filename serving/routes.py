@@ -27,7 +27,9 @@ from serving.pipeline import HISTORY, Trace
 from serving.platform import Platform
 from serving.problems import MEDIA_TYPE, Problem, unavailable
 
+VERSION = "/v1"  # of the interface; what breaks a caller gets the next one
 router = APIRouter()
+probes = APIRouter(tags=["probes"])  # at no version: what watches the process
 SOURCE = "service"
 _FUTURE = timedelta(minutes=5)
 _HISTORY_SHOWN = 50
@@ -203,7 +205,7 @@ def book(work_id: BookId, request: Request, response: Response) -> Any:
     """
     served = served_of(request)
     found = served.catalogue.book(_index_of(served, work_id))
-    response.headers["Content-Location"] = f"/books/{quote(found['work_id'], safe='')}"
+    response.headers["Content-Location"] = f"{VERSION}/books/{quote(found['work_id'], safe='')}"
     return {**found, "bundle_version": served.version}
 
 
@@ -380,17 +382,16 @@ def _as_served(served: Served | None, user_id: str, online: OnlineReader) -> dic
     }
 
 
-@router.get("/healthz", response_model=schemas.Health, tags=["probes"], summary="Does the process live?")
+@probes.get("/healthz", response_model=schemas.Health, summary="Does the process live?")
 async def healthz() -> Any:
     """200 while the process lives."""
     return {"status": "ok"}
 
 
-@router.get(
+@probes.get(
     "/readyz",
     response_model=schemas.Ready,
     responses=problems(503),
-    tags=["probes"],
     summary="Can it recommend?",
 )
 async def readyz(request: Request) -> Any:
@@ -399,11 +400,10 @@ async def readyz(request: Request) -> Any:
     return {"status": "ready", "bundle_version": served.version, "vector_index": served.vectors is not None}
 
 
-@router.get(
+@probes.get(
     "/metrics",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format."}},
-    tags=["probes"],
     summary="Prometheus metrics",
 )
 def metrics_page() -> Response:

@@ -136,7 +136,7 @@ class Interaction(Request):
 
     event_id: uuid.UUID | None = Field(None, description="Makes a repeat harmless; left out, the service gives one.")
     kind: EventKind
-    user_id: CleanId | None = Field(None, description="As in /recommend.")
+    user_id: CleanId | None = Field(None, description="As in /v1/recommend.")
     work_id: CleanId | None = None
     edition_id: CleanId | None = Field(None, description="Edition id or ISBN.")
     value: float | None = Field(None, ge=0, le=10, description="A rating, 0 to 10; 0 means read, not rated.")

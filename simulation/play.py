@@ -29,7 +29,7 @@ class Played:
     """What came of it.
 
     Attributes:
-        latencies_ms: of each POST /recommend.
+        latencies_ms: of each POST /v1/recommend.
         clicks_by_position: shown and clicked for each position.
     """
 
@@ -80,7 +80,7 @@ class World:
     def true_work(self, client: httpx.Client, work_id: str) -> int | None:
         """Our work behind the service's `work_id`, by its editions; None when it is not of this world."""
         if work_id not in self._known:
-            answer = client.get(f"/books/{work_id}")
+            answer = client.get(f"/v1/books/{work_id}")
             editions = answer.json().get("editions", []) if answer.status_code == httpx.codes.OK else []
             self._known[work_id] = next((self._true_work[e] for e in editions if e in self._true_work), None)
         return self._known[work_id]
@@ -114,7 +114,7 @@ def play(settings: Settings, world: World, n_readers: int, seed: int, sessions: 
 def _session(client: httpx.Client, world: World, reader: int, rng: np.random.Generator, played: Played) -> None:
     user_id = world.readers.user_id(reader)
     begun = time.perf_counter()
-    slate = _post(client, "/recommend", {"user_id": user_id, "n": SLATE, "surface": "home"})
+    slate = _post(client, "/v1/recommend", {"user_id": user_id, "n": SLATE, "surface": "home"})
     played.latencies_ms.append((time.perf_counter() - begun) * 1000)
     played.requests += 1
     for counts, name in ((played.tiers, slate.get("tier", "")), (played.bundles, slate["bundle_version"])):
@@ -126,7 +126,7 @@ def _session(client: httpx.Client, world: World, reader: int, rng: np.random.Gen
                   "decision_id": slate["decision_id"], "position": item.get("position", place)}  # fmt: skip
         events += [common | kind for kind in kinds]
     if events:
-        _post(client, "/interactions", {"events": events})
+        _post(client, "/v1/interactions", {"events": events})
 
 
 def _answer(

@@ -24,7 +24,7 @@ Rounds = Annotated[int, typer.Option(min=1, help="Rounds; the median is quoted."
 def serving_command(
     requests: Annotated[int, typer.Option(min=10, help="Requests a round.")] = 300, rounds: Rounds = 5, out: Out = None
 ) -> None:
-    """Latency of POST /recommend for one caller, beside the server's no-op endpoint."""
+    """Latency of POST /v1/recommend for one caller, beside the server's no-op endpoint."""
     settings = get_settings()
     figures = serving.measure(settings, requests, rounds)
     report.write(settings, "serving", figures, {"requests": requests, "callers": 1}, out)

@@ -1,4 +1,4 @@
-"""Latency of `POST /recommend`, one caller, against the no-op endpoint `GET /livez` of the same server."""
+"""Latency of `POST /v1/recommend`, one caller, against the no-op endpoint `GET /livez` of the same server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def measure(settings: Settings, requests: int, rounds: int) -> list[Figure]:
 
 
 def _recommend(client: httpx.Client, reader: str) -> httpx.Response:
-    return client.post("/recommend", json={"user_id": reader, "n": 10, "surface": "bench"})
+    return client.post("/v1/recommend", json={"user_id": reader, "n": 10, "surface": "bench"})
 
 
 def _timed(calls: list[Callable[[], httpx.Response]]) -> list[float]:

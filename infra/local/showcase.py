@@ -103,7 +103,7 @@ def recommendations(console: Console, settings: Settings, client: Any, service: 
 
 def recommend(service: httpx.Client, key: dict[str, str], user_id: str) -> dict[str, Any]:
     """The service's answer for one reader."""
-    return _post(service, "/recommend", key, {"user_id": user_id, "n": N, "surface": "demo"})
+    return _post(service, "/v1/recommend", key, {"user_id": user_id, "n": N, "surface": "demo"})
 
 
 def click(service: httpx.Client, key: dict[str, str], user_id: str, answer: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ def click(service: httpx.Client, key: dict[str, str], user_id: str, answer: dict
         "decision_id": answer["decision_id"],
         "position": item["position"],
     }
-    _post(service, "/interactions", key, {"events": [event]})
+    _post(service, "/v1/interactions", key, {"events": [event]})
 
 
 def _post(service: httpx.Client, path: str, key: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:

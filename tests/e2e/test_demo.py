@@ -146,10 +146,10 @@ def test_a_merge_is_followed_by_all_that_the_dags_built(merged: tuple[str, str],
     settings = stack.settings
     key = {"X-API-Key": settings.service_api_key.get_secret_value()}
     with httpx.Client(base_url=settings.service_url, timeout=10, headers=key) as service:
-        books = [service.get(f"/books/{work_id}").json() for work_id in merged]
+        books = [service.get(f"/v1/books/{work_id}").json() for work_id in merged]
         asked = {"user_id": "e2e-merge-reader", "n": 100}
-        shown = {item["work_id"] for item in service.post("/recommend", json=asked).json()["items"]}
-        history = service.get("/users/e2e-merge-reader").json()["history"]
+        shown = {item["work_id"] for item in service.post("/v1/recommend", json=asked).json()["items"]}
+        history = service.get("/v1/users/e2e-merge-reader").json()["history"]
     assert books[0] == books[1]
     (retired,) = books[0]["former_ids"]
     assert {retired, books[0]["work_id"]} == set(merged)

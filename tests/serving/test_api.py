@@ -16,9 +16,9 @@ from tests.serving.fakes import KEY, FakePlatform
 from tests.serving.test_auth import WRONG
 
 PROTECTED = [
-    ("POST", "/recommend", {"user_id": "r001"}),
-    ("POST", "/interactions", {"events": [{"kind": "click", "work_id": "w001", "user_id": "r001"}]}),
-    ("GET", "/users/r001", None),
+    ("POST", "/v1/recommend", {"user_id": "r001"}),
+    ("POST", "/v1/interactions", {"events": [{"kind": "click", "work_id": "w001", "user_id": "r001"}]}),
+    ("GET", "/v1/users/r001", None),
 ]
 
 
@@ -62,20 +62,20 @@ def test_another_readers_token_is_refused_and_the_own_one_and_a_service_are_not(
 def test_an_explanation_is_given_when_asked_for(client, key):
     body = {"user_id": "r001", "n": 5}
     client.post(
-        "/interactions", json={"events": [{"user_id": "r001", "kind": "click", "work_id": "w003"}]}, headers=key
+        "/v1/interactions", json={"events": [{"user_id": "r001", "kind": "click", "work_id": "w003"}]}, headers=key
     )
-    plain, told = (client.post("/recommend", json=body | {"explain": e}, headers=key).json() for e in (False, True))
+    plain, told = (client.post("/v1/recommend", json=body | {"explain": e}, headers=key).json() for e in (False, True))
     assert [item["work_id"] for item in plain["items"]] == [item["work_id"] for item in told["items"]]
     assert {item["explanation"] for item in plain["items"]} == {None}
     for item in told["items"]:
         added = item["explanation"]["contributions"]
         assert 0 < item["explanation"]["probability"] < 1
         assert [abs(value) for value in added.values()] == sorted(map(abs, added.values()), reverse=True)
-    is_problem(client.post("/recommend", json=body | {"explain": "perhaps"}, headers=key), 422)
+    is_problem(client.post("/v1/recommend", json=body | {"explain": "perhaps"}, headers=key), 422)
 
 
 def test_a_recommendation_says_how_it_came_about_and_is_told_to_the_stream(client, platform, key):
-    body = client.post("/recommend", json={"user_id": "r001", "n": 5, "surface": "email"}, headers=key).json()
+    body = client.post("/v1/recommend", json={"user_id": "r001", "n": 5, "surface": "email"}, headers=key).json()
     assert uuid.UUID(body["decision_id"]).version == 7
     assert body["bundle_version"] == platform.bundles.current.version
     assert (body["tier"], body["fallbacks"], len(body["items"])) == ("warm", [], 5)
@@ -108,16 +108,16 @@ def test_a_recommendation_says_how_it_came_about_and_is_told_to_the_stream(clien
     ],
 )
 def test_a_malformed_recommend_request_names_the_field(client, key, body, field):
-    is_problem(client.post("/recommend", json=body, headers=key), 422, field=field)
+    is_problem(client.post("/v1/recommend", json=body, headers=key), 422, field=field)
 
 
 def test_a_service_must_name_a_reader(client, key):
-    is_problem(client.post("/recommend", json={}, headers=key), 422, field="body.user_id")
+    is_problem(client.post("/v1/recommend", json={}, headers=key), 422, field="body.user_id")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"null", b'{"n": NaN}', b"[" * 5000])
 def test_a_body_that_is_no_json_is_a_callers_mistake(client, key, content):
-    answer = client.post("/recommend", content=content, headers={**key, "Content-Type": "application/json"})
+    answer = client.post("/v1/recommend", content=content, headers={**key, "Content-Type": "application/json"})
     assert answer.status_code in {400, 422}
     is_problem(answer, answer.status_code)
 
@@ -125,13 +125,13 @@ def test_a_body_that_is_no_json_is_a_callers_mistake(client, key, content):
 @pytest.mark.parametrize(
     ("path", "content"),
     [
-        ("/auth/login", rb'{"username":{"\udfff":1},"password":"x"}'),
-        ("/auth/login", rb'{"username":"ada","password":"\ud800"}'),
-        ("/auth/login", rb'{"username":"ada","password":"x","\udfff":1}'),
-        ("/auth/signup", rb'{"username":"ada","password":"long enough \ud800"}'),
-        ("/auth/signup", rb'{"username":"ada","password":"long enough","country":"\ud800"}'),
-        ("/recommend", rb'{"user_id":{"\ud800":1}}'),
-        ("/recommend", rb'{"user_id":"\ud800"}'),
+        ("/v1/auth/login", rb'{"username":{"\udfff":1},"password":"x"}'),
+        ("/v1/auth/login", rb'{"username":"ada","password":"\ud800"}'),
+        ("/v1/auth/login", rb'{"username":"ada","password":"x","\udfff":1}'),
+        ("/v1/auth/signup", rb'{"username":"ada","password":"long enough \ud800"}'),
+        ("/v1/auth/signup", rb'{"username":"ada","password":"long enough","country":"\ud800"}'),
+        ("/v1/recommend", rb'{"user_id":{"\ud800":1}}'),
+        ("/v1/recommend", rb'{"user_id":"\ud800"}'),
     ],
 )
 def test_half_a_character_is_a_callers_mistake(client, key, path, content):
@@ -142,7 +142,7 @@ def test_half_a_character_is_a_callers_mistake(client, key, path, content):
 def test_parts_that_are_away_are_named(client, platform, key):
     platform.history.away = True
     platform.bundles.current.vectors.away = True
-    body = client.post("/recommend", json={"user_id": "r001"}, headers=key).json()
+    body = client.post("/v1/recommend", json={"user_id": "r001"}, headers=key).json()
     assert body["fallbacks"] == ["history", "vector_index"]
     assert len(body["items"]) == 10
 
@@ -150,17 +150,17 @@ def test_parts_that_are_away_are_named(client, platform, key):
 def test_without_a_bundle_the_answer_says_what_to_do(key):
     client = TestClient(make_app(FakePlatform(None)), raise_server_exceptions=False)
     for answer in (
-        client.post("/recommend", json={"user_id": "r001"}, headers=key),
+        client.post("/v1/recommend", json={"user_id": "r001"}, headers=key),
         client.get("/readyz"),
-        client.get("/books/w001"),
-        client.get("/books/w001/similar"),
+        client.get("/v1/books/w001"),
+        client.get("/v1/books/w001/similar"),
     ):
         assert "promote" in is_problem(answer, 503)["todo"]
         assert answer.headers["Retry-After"]
     assert client.get("/healthz").json() == {"status": "ok"}
     events = {"events": [{"kind": "click", "edition_id": "e", "user_id": "u"}]}
-    assert client.post("/interactions", json=events, headers=key).status_code == 200
-    assert client.get("/users/u", headers=key).json()["tier"] is None
+    assert client.post("/v1/interactions", json=events, headers=key).status_code == 200
+    assert client.get("/v1/users/u", headers=key).json()["tier"] is None
 
 
 def test_ready_names_the_bundle(client, platform):
@@ -173,20 +173,20 @@ def test_ready_names_the_bundle(client, platform):
 
 @pytest.mark.parametrize("book", ["w003", "w003-e0", "w003-e1"])
 def test_a_book_by_work_or_edition(client, book):
-    body = client.get(f"/books/{book}").json()
+    body = client.get(f"/v1/books/{book}").json()
     assert (body["work_id"], body["title"], body["author"], body["year"]) == ("w003", "Title 3", "Author 3", 1953)
     assert {"w003-e0", "w003-e1"} < set(body["editions"])
 
 
 def test_a_book_that_is_not_there(client):
-    for path in ("/books/nothing", "/books/nothing/similar", "/books/9789999999999"):
+    for path in ("/v1/books/nothing", "/v1/books/nothing/similar", "/v1/books/9789999999999"):
         assert is_problem(client.get(path), 404)["field"] == "path.work_id"
-    is_problem(client.get("/books/" + "x" * 201), 422, field="path.work_id")
-    is_problem(client.get("/books/w001/similar?n=0"), 422, field="query.n")
+    is_problem(client.get("/v1/books/" + "x" * 201), 422, field="path.work_id")
+    is_problem(client.get("/v1/books/w001/similar?n=0"), 422, field="query.n")
 
 
 def test_similar(client):
-    body = client.get("/books/w003-e0/similar?n=3").json()
+    body = client.get("/v1/books/w003-e0/similar?n=3").json()
     assert body["work_id"] == "w003"
     assert len(body["items"]) == 3
     assert all(item["reasons"] for item in body["items"])
@@ -194,13 +194,13 @@ def test_similar(client):
 
 def test_interactions_are_stored_and_change_the_next_answer(client, platform, key):
     ask = {"user_id": "new"}
-    before = client.post("/recommend", json=ask, headers=key).json()
+    before = client.post("/v1/recommend", json=ask, headers=key).json()
     shown = before["items"][0]["work_id"]
     event_id = str(uuid.uuid4())
     event = {"kind": "click", "work_id": shown, "event_id": event_id, "decision_id": before["decision_id"]}
-    answer = client.post("/interactions", json={"events": [event]}, headers=bearer(platform, "new"))
+    answer = client.post("/v1/interactions", json={"events": [event]}, headers=bearer(platform, "new"))
     assert answer.json() == {"accepted": 1, "event_ids": [event_id], "fallbacks": []}
-    after = client.post("/recommend", json=ask, headers=key).json()
+    after = client.post("/v1/recommend", json=ask, headers=key).json()
     assert (before["tier"], after["tier"]) == ("cold", "session")
     assert shown not in [item["work_id"] for item in after["items"]]
     (stored,) = platform.stream.events
@@ -224,49 +224,52 @@ def test_interactions_are_stored_and_change_the_next_answer(client, platform, ke
 )
 def test_a_malformed_interaction_names_the_field_and_nothing_is_stored(client, platform, key, event, field):
     good = {"kind": "click", "work_id": "w001", "user_id": "u"}
-    is_problem(client.post("/interactions", json={"events": [event | {"user_id": "u"}]}, headers=key), 422, field=field)
+    is_problem(
+        client.post("/v1/interactions", json={"events": [event | {"user_id": "u"}]}, headers=key), 422, field=field
+    )
     assert (
-        client.post("/interactions", json={"events": [event | {"user_id": "u"}, good]}, headers=key).status_code == 422
+        client.post("/v1/interactions", json={"events": [event | {"user_id": "u"}, good]}, headers=key).status_code
+        == 422
     )
     assert platform.stream.events == []
 
 
 def test_interactions_batches_and_times(client, platform, key):
     one = {"kind": "view", "work_id": "w001", "user_id": "u"}
-    is_problem(client.post("/interactions", json={"events": []}, headers=key), 422, field="body.events")
-    is_problem(client.post("/interactions", json={"events": [one] * 1001}, headers=key), 422, field="body.events")
+    is_problem(client.post("/v1/interactions", json={"events": []}, headers=key), 422, field="body.events")
+    is_problem(client.post("/v1/interactions", json={"events": [one] * 1001}, headers=key), 422, field="body.events")
     tomorrow = (clock.now() + timedelta(days=1)).isoformat()
     late = {"events": [one | {"occurred_at": tomorrow}]}
-    is_problem(client.post("/interactions", json=late, headers=key), 422, field="body.events.0.occurred_at")
-    assert client.post("/interactions", json={"events": [one] * 1000}, headers=key).json()["accepted"] == 1000
+    is_problem(client.post("/v1/interactions", json=late, headers=key), 422, field="body.events.0.occurred_at")
+    assert client.post("/v1/interactions", json={"events": [one] * 1000}, headers=key).json()["accepted"] == 1000
     assert len({event.event_id for event in platform.stream.events}) == 1000
 
 
 def test_interactions_need_the_stream_and_can_do_without_the_history(client, platform, key):
     body = {"events": [{"kind": "click", "work_id": "w001", "user_id": "u"}]}
     platform.stream.away = True
-    answer = client.post("/interactions", json=body, headers=key)
+    answer = client.post("/v1/interactions", json=body, headers=key)
     is_problem(answer, 503)
     assert answer.headers["Retry-After"]
     assert platform.history.readers == {}
-    assert client.post("/recommend", json={"user_id": "u"}, headers=key).status_code == 200
+    assert client.post("/v1/recommend", json={"user_id": "u"}, headers=key).status_code == 200
     platform.stream.away, platform.history.away = False, True
-    assert client.post("/interactions", json=body, headers=key).json()["fallbacks"] == ["history"]
+    assert client.post("/v1/interactions", json=body, headers=key).json()["fallbacks"] == ["history"]
 
 
 def test_one_event_id_for_two_different_events_is_refused(client, platform, key):
     click = {"kind": "click", "work_id": "w001", "user_id": "u", "event_id": str(uuid.uuid4())}
     body = {"events": [click, click | {"work_id": "w002"}]}
-    is_problem(client.post("/interactions", json=body, headers=key), 422, field="body.events.1.event_id")
+    is_problem(client.post("/v1/interactions", json=body, headers=key), 422, field="body.events.1.event_id")
     assert platform.stream.events == []
     for harmless in (click, click | {"user_id": "v"}):
         body = {"events": [click, harmless]}
-        assert client.post("/interactions", json=body, headers=key).status_code == 200
+        assert client.post("/v1/interactions", json=body, headers=key).status_code == 200
 
 
 def signup(client, **changed):
     body = {"username": "Ada", "password": "a long pass phrase"} | changed
-    return client.post("/auth/signup", json=body)
+    return client.post("/v1/auth/signup", json=body)
 
 
 def test_signing_up_with_tastes_gives_a_better_start(client, platform):
@@ -276,10 +279,10 @@ def test_signing_up_with_tastes_gives_a_better_start(client, platform):
     body = answer.json()
     assert (body["unknown_books"], body["fallbacks"]) == (["nothing"], [])
     headers = {"Authorization": f"Bearer {body['access_token']}"}
-    slate = client.post("/recommend", json={}, headers=headers).json()
+    slate = client.post("/v1/recommend", json={}, headers=headers).json()
     assert slate["user_id"] == body["user_id"]
     assert "w005" not in [item["work_id"] for item in slate["items"]]
-    me = client.get(f"/users/{body['user_id']}", headers=headers).json()
+    me = client.get(f"/v1/users/{body['user_id']}", headers=headers).json()
     assert (me["username"], me["country"], me["age_bin"]) == ("ada", "DE", "25-34")
     assert me["tastes"] == ["Author 3", "Crime"]
     assert [item["work_id"] for item in me["history"]] == ["w005"]
@@ -289,17 +292,17 @@ def test_signing_up_with_tastes_gives_a_better_start(client, platform):
 
 def test_tastes_alone_answer_a_new_reader(client):
     body = signup(client, tastes={"subjects": ["crime"]}).json()
-    slate = client.post("/recommend", json={}, headers={"Authorization": f"Bearer {body['access_token']}"}).json()
+    slate = client.post("/v1/recommend", json={}, headers={"Authorization": f"Bearer {body['access_token']}"}).json()
     assert slate["tier"] == "tastes"
     assert slate["items"][0]["reasons"][0] == "tastes"
 
 
 def test_logging_in(client):
     user_id = signup(client).json()["user_id"]
-    body = client.post("/auth/login", json={"username": "ADA", "password": "a long pass phrase"}).json()
+    body = client.post("/v1/auth/login", json={"username": "ADA", "password": "a long pass phrase"}).json()
     assert body["user_id"] == user_id
     for wrong in ({"username": "ada", "password": "wrong"}, {"username": "bob", "password": "a long pass phrase"}):
-        is_problem(client.post("/auth/login", json=wrong), 401, detail="Name or password is wrong")
+        is_problem(client.post("/v1/auth/login", json=wrong), 401, detail="Name or password is wrong")
     is_problem(signup(client), 409, field="body.username")
 
 
@@ -324,9 +327,9 @@ def test_a_malformed_signup_names_the_field_and_shows_no_password(client, change
 def test_without_postgres_only_the_door_is_shut(client, platform, key):
     platform.accounts.away = True
     is_problem(signup(client), 503)
-    is_problem(client.post("/auth/login", json={"username": "ada", "password": "x"}), 503)
-    assert client.post("/recommend", json={"user_id": "u"}, headers=key).status_code == 200
-    assert client.get("/users/u", headers=key).json()["fallbacks"] == ["accounts"]
+    is_problem(client.post("/v1/auth/login", json={"username": "ada", "password": "x"}), 503)
+    assert client.post("/v1/recommend", json={"user_id": "u"}, headers=key).status_code == 200
+    assert client.get("/v1/users/u", headers=key).json()["fallbacks"] == ["accounts"]
 
 
 def test_without_kafka_nobody_signs_up_and_no_account_is_left(client, platform):
@@ -351,17 +354,17 @@ def test_failed_logins_are_limited_and_a_success_begins_anew(client, platform):
     platform.settings.login_attempts_per_minute = 2
     signup(client)
     for _ in range(2):
-        assert client.post("/auth/login", json=wrong).status_code == 401
-        assert client.post("/auth/login", json=right).status_code == 200
+        assert client.post("/v1/auth/login", json=wrong).status_code == 401
+        assert client.post("/v1/auth/login", json=right).status_code == 200
     for _ in range(2):
-        assert client.post("/auth/login", json=wrong).status_code == 401
+        assert client.post("/v1/auth/login", json=wrong).status_code == 401
     for body in (wrong, right):
-        answer = client.post("/auth/login", json=body)
+        answer = client.post("/v1/auth/login", json=body)
         is_problem(answer, 429, allowed="2 a minute")
         assert answer.headers["Retry-After"]
-    assert client.post("/auth/login", json=wrong | {"username": "bob"}).status_code == 401
+    assert client.post("/v1/auth/login", json=wrong | {"username": "bob"}).status_code == 401
     platform.history.away = True
-    assert client.post("/auth/login", json=right).status_code == 200, "without Redis there is no limit"
+    assert client.post("/v1/auth/login", json=right).status_code == 200, "without Redis there is no limit"
 
 
 def test_a_crowd_at_the_door_does_not_hold_up_recommendations(client, key, monkeypatch):
@@ -369,17 +372,17 @@ def test_a_crowd_at_the_door_does_not_hold_up_recommendations(client, key, monke
     answer = signup(client)
     is_problem(answer, 503)
     assert answer.headers["Retry-After"]
-    is_problem(client.post("/auth/login", json={"username": "ada", "password": "x"}), 503)
-    assert client.post("/recommend", json={"user_id": "u"}, headers=key).status_code == 200
+    is_problem(client.post("/v1/auth/login", json={"username": "ada", "password": "x"}), 503)
+    assert client.post("/v1/recommend", json={"user_id": "u"}, headers=key).status_code == 200
 
 
 def test_a_reader_that_nobody_knows(client, key):
-    is_problem(client.get("/users/nobody", headers=key), 404, field="path.user_id")
-    assert client.get("/users/r001", headers=key).json()["tier"] == "warm"
+    is_problem(client.get("/v1/users/nobody", headers=key), 404, field="path.user_id")
+    assert client.get("/v1/users/r001", headers=key).json()["tier"] == "warm"
 
 
 @pytest.mark.parametrize(
-    "path", ["/users/%00", "/users/a%0Ab", "/books/%00", "/books/a%0Ab/similar", "/users/" + "x" * 201]
+    "path", ["/v1/users/%00", "/v1/users/a%0Ab", "/v1/books/%00", "/v1/books/a%0Ab/similar", "/v1/users/" + "x" * 201]
 )
 def test_an_id_in_the_path_is_held_to_the_same_rules_as_in_a_body(client, key, path):
     assert is_problem(client.get(path, headers=key), 422)["field"].startswith("path.")
@@ -387,47 +390,47 @@ def test_an_id_in_the_path_is_held_to_the_same_rules_as_in_a_body(client, key, p
 
 def test_other_paths_and_methods_are_problems(client):
     is_problem(client.get("/nothing"), 404)
-    is_problem(client.get("/recommend"), 405)
+    is_problem(client.get("/v1/recommend"), 405)
 
 
 def test_a_fault_of_ours_tells_the_caller_nothing(client, platform, key):
     platform.decisions.put = None
-    body = is_problem(client.post("/recommend", json={"user_id": "u"}, headers=key), 500)
+    body = is_problem(client.post("/v1/recommend", json={"user_id": "u"}, headers=key), 500)
     assert "NoneType" not in json.dumps(body)
 
 
 def test_too_many_waiting_interactions_are_refused_at_once(client, key, monkeypatch):
     monkeypatch.setattr(routes._LANE, "waiting", 64)
     body = {"events": [{"kind": "click", "work_id": "w001", "user_id": "u"}]}
-    is_problem(client.post("/interactions", json=body, headers=key), 503)
+    is_problem(client.post("/v1/interactions", json=body, headers=key), 503)
 
 
 def test_a_body_that_is_too_large(platform, key):
     client = TestClient(BodyLimit(make_app(platform)))
     large = b" " * (BODY_MAX + 1)
     headers = {**key, "Content-Type": "application/json"}
-    is_problem(client.post("/recommend", content=large, headers=headers), 413)
+    is_problem(client.post("/v1/recommend", content=large, headers=headers), 413)
     parts = (large[i : i + 65536] for i in range(0, len(large), 65536))
-    is_problem(client.post("/recommend", content=parts, headers=headers), 413)
-    assert client.post("/recommend", json={"user_id": "u"}, headers=key).status_code == 200
+    is_problem(client.post("/v1/recommend", content=parts, headers=headers), 413)
+    assert client.post("/v1/recommend", json={"user_id": "u"}, headers=key).status_code == 200
 
 
 def test_paths_have_few_names_in_the_metrics():
-    assert endpoint_of("/books/w1") == "/books/{work_id}"
-    assert endpoint_of("/books/w1/similar") == "/books/{work_id}/similar"
-    assert endpoint_of("/users/u1") == "/users/{user_id}"
-    assert endpoint_of("/recommend") == "/recommend"
+    assert endpoint_of("/v1/books/w1") == "/v1/books/{work_id}"
+    assert endpoint_of("/v1/books/w1/similar") == "/v1/books/{work_id}/similar"
+    assert endpoint_of("/v1/users/u1") == "/v1/users/{user_id}"
+    assert endpoint_of("/v1/recommend") == "/v1/recommend"
     assert endpoint_of("/wp-admin.php") == "other"
 
 
 ENDPOINTS = {
-    ("post", "/recommend"),
-    ("get", "/books/{work_id}"),
-    ("get", "/books/{work_id}/similar"),
-    ("post", "/interactions"),
-    ("get", "/users/{user_id}"),
-    ("post", "/auth/signup"),
-    ("post", "/auth/login"),
+    ("post", "/v1/recommend"),
+    ("get", "/v1/books/{work_id}"),
+    ("get", "/v1/books/{work_id}/similar"),
+    ("post", "/v1/interactions"),
+    ("get", "/v1/users/{user_id}"),
+    ("post", "/v1/auth/signup"),
+    ("post", "/v1/auth/login"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),

@@ -59,7 +59,7 @@ def empty(settings, log):
 def live(settings, empty, made):
     """The same service, once a champion is there."""
     assert empty.get("/readyz").status_code == 503, "the stack was used before: it has a champion"
-    assert empty.post("/recommend", json={"user_id": "u"}).json()["todo"].startswith("promote one")
+    assert empty.post("/v1/recommend", json={"user_id": "u"}).json()["todo"].startswith("promote one")
     folder = made()
     publish(qdrant.connect(settings), Bundle.load(folder), set())
     promote(settings, folder)
@@ -69,7 +69,7 @@ def live(settings, empty, made):
 
 
 def ask(client, user_id="r001", **fields):
-    answer = client.post("/recommend", json={"user_id": user_id} | fields)
+    answer = client.post("/v1/recommend", json={"user_id": user_id} | fields)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -117,20 +117,20 @@ def test_a_click_is_in_kafka_and_changes_the_next_answer(live, settings):
     clicked = before["items"][0]["work_id"]
     event = {"kind": "click", "work_id": clicked, "user_id": user_id, "event_id": event_id}
     for _ in range(2):
-        answer = live.post("/interactions", json={"events": [event]})
+        answer = live.post("/v1/interactions", json={"events": [event]})
         assert answer.json() == {"accepted": 1, "event_ids": [event_id], "fallbacks": []}
     after = ask(live, user_id)
     assert (before["tier"], after["tier"]) == ("cold", "session")
     assert clicked not in [item["work_id"] for item in after["items"]]
     assert [item["work_id"] for item in after["items"]] != [item["work_id"] for item in before["items"]]
-    assert [item["work_id"] for item in live.get(f"/users/{user_id}").json()["history"]] == [clicked]
+    assert [item["work_id"] for item in live.get(f"/v1/users/{user_id}").json()["history"]] == [clicked]
     stored = records_of(settings, "interactions", lambda r: r["event_id"] == event_id)
     assert Event.model_validate(stored[0]).user_id == user_id
 
 
 def test_a_thousand_interactions_at_once(live):
     events = [{"kind": "view", "work_id": f"w{i % 80:03d}", "user_id": new_reader()} for i in range(1000)]
-    answer = live.post("/interactions", json={"events": events})
+    answer = live.post("/v1/interactions", json={"events": events})
     assert answer.status_code == 200, answer.text
     assert len(set(answer.json()["event_ids"])) == 1000
 
@@ -139,20 +139,20 @@ def test_the_door(live, settings):
     name = f"ada-{uuid.uuid4()}"
     body = {"username": name, "password": "a long pass phrase", "country": "Germany", "age": 30}
     tastes = {"authors": ["Author 3"], "subjects": ["crime"], "books": ["w005-e0", "none"]}
-    made = live.post("/auth/signup", json=body | {"tastes": tastes})
+    made = live.post("/v1/auth/signup", json=body | {"tastes": tastes})
     assert made.status_code == 201, made.text
     assert (made.json()["unknown_books"], made.json()["fallbacks"]) == (["none"], [])
-    assert live.post("/auth/signup", json=body).status_code == 409
-    assert live.post("/auth/login", json={"username": name, "password": "wrong"}).status_code == 401
-    login = live.post("/auth/login", json={"username": name, "password": "a long pass phrase"}).json()
+    assert live.post("/v1/auth/signup", json=body).status_code == 409
+    assert live.post("/v1/auth/login", json={"username": name, "password": "wrong"}).status_code == 401
+    login = live.post("/v1/auth/login", json={"username": name, "password": "a long pass phrase"}).json()
     me = httpx.Client(base_url=live.base_url, headers={"Authorization": f"Bearer {login['access_token']}"})
     with me:
-        user_id = me.post("/recommend", json={}).json()["user_id"]
+        user_id = me.post("/v1/recommend", json={}).json()["user_id"]
         assert user_id == made.json()["user_id"]
-        known = me.get(f"/users/{user_id}").json()
+        known = me.get(f"/v1/users/{user_id}").json()
         assert (known["country"], known["age_bin"], known["tastes"]) == ("DE", "25-34", ["Author 3", "crime"])
-        assert me.post("/recommend", json={"user_id": "r001"}).status_code == 403
-        assert me.get("/users/r001").status_code == 403
+        assert me.post("/v1/recommend", json={"user_id": "r001"}).status_code == 403
+        assert me.get("/v1/users/r001").status_code == 403
     (reader,) = records_of(settings, "readers", lambda r: r["user_id"] == user_id)
     assert reader["age"] in {29, 30}
 
@@ -160,14 +160,16 @@ def test_the_door(live, settings):
 def test_failed_logins_are_limited_for_one_name_only(live, settings):
     name, other = f"eve-{uuid.uuid4()}", f"bob-{uuid.uuid4()}"
     limit = settings.login_attempts_per_minute
-    codes = [live.post("/auth/login", json={"username": name, "password": "x"}).status_code for _ in range(limit + 2)]
+    codes = [
+        live.post("/v1/auth/login", json={"username": name, "password": "x"}).status_code for _ in range(limit + 2)
+    ]
     assert codes == [401] * limit + [429] * 2
-    assert live.post("/auth/login", json={"username": other, "password": "x"}).status_code == 401
+    assert live.post("/v1/auth/login", json={"username": other, "password": "x"}).status_code == 401
 
 
 def test_an_id_with_a_nul_is_a_callers_mistake(live):
-    assert live.get("/users/%00").status_code == 422
-    assert live.get("/users/r001").status_code == 200
+    assert live.get("/v1/users/%00").status_code == 422
+    assert live.get("/v1/users/r001").status_code == 200
 
 
 def test_the_benchmark_times_answers_only(live, settings, stack):
@@ -186,20 +188,20 @@ def test_the_benchmark_times_answers_only(live, settings, stack):
 
 
 def test_books_and_metrics_over_bentoml(live):
-    assert live.get("/books/w003-e0").json()["work_id"] == "w003"
-    assert live.get("/books/w003/similar?n=3").json()["fallbacks"] == []
-    missing = live.get("/books/nothing")
+    assert live.get("/v1/books/w003-e0").json()["work_id"] == "w003"
+    assert live.get("/v1/books/w003/similar?n=3").json()["fallbacks"] == []
+    missing = live.get("/v1/books/nothing")
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
     assert live.get("/no/such/page").headers["content-type"] == "application/problem+json"
     assert live.get("/openapi.json").json()["info"]["title"] == "bookworks"
     assert "swagger-ui" in live.get("/docs").text
     page = live.get("/metrics").text
-    assert 'bentoml_service_request_total{endpoint="/books/{work_id}"' in page
+    assert 'bentoml_service_request_total{endpoint="/v1/books/{work_id}"' in page
     assert "nothing" not in page
     assert "bookworks_recommendations_total" in page
     version = live.get("/readyz").json()["bundle_version"]
     assert f'bookworks_bundle_workers{{version="{version}"}} 1.0' in page
-    large = live.post("/recommend", content=b" " * 1_100_000, headers={"Content-Type": "application/json"})
+    large = live.post("/v1/recommend", content=b" " * 1_100_000, headers={"Content-Type": "application/json"})
     assert large.status_code == 413
 
 
@@ -245,7 +247,7 @@ def test_a_merge_and_its_undoing_are_followed_at_the_switch(live, settings, made
         eventually(lambda: live.get("/readyz").json()["bundle_version"] == folder.name)
 
     def told(**event):
-        answer = live.post("/interactions", json={"events": [{"kind": "click", "user_id": new_reader()} | event]})
+        answer = live.post("/v1/interactions", json={"events": [{"kind": "click", "user_id": new_reader()} | event]})
         assert answer.status_code == 200, answer.text
 
     def shown(user_id, **fields):
@@ -260,23 +262,27 @@ def test_a_merge_and_its_undoing_are_followed_at_the_switch(live, settings, made
     told(user_id=of_edition, edition_id="w005-e1", work_id="w010")
     assert (shown(reader), shown(of_edition), shown(later)) == (set(), set(), {"w010"})
     assert shown(later, exclude=["w005"]) == set()
-    book = live.get("/books/w005")
-    assert (book.status_code, book.headers["Content-Location"]) == (200, "/books/w010")
+    book = live.get("/v1/books/w005")
+    assert (book.status_code, book.headers["Content-Location"]) == (200, "/v1/books/w010")
     assert (book.json()["work_id"], book.json()["former_ids"]) == ("w010", ["w005"])
     assert {"w005-e0", "w010-e0"} < set(book.json()["editions"])
-    assert live.get("/books/w005/similar").json()["work_id"] == live.get("/books/w005-e0").json()["work_id"] == "w010"
+    assert (
+        live.get("/v1/books/w005/similar").json()["work_id"]
+        == live.get("/v1/books/w005-e0").json()["work_id"]
+        == "w010"
+    )
     told(user_id=later, work_id="w005")
     assert shown(later) == set()
     told(user_id=reader, work_id="w010", kind="loan")
-    known = live.get(f"/users/{reader}").json()
+    known = live.get(f"/v1/users/{reader}").json()
     assert ([item["work_id"] for item in known["history"]], known["seen"]) == (["w010"], 1)
 
     switch()
     assert shown(of_edition) == {"w010"}
     assert shown(later) == {"w010"}
     assert shown(reader) == set()
-    assert live.get("/books/w005").json()["work_id"] == live.get("/books/w005-e1").json()["work_id"] == "w005"
-    assert live.get("/books/w010").json()["former_ids"] == []
+    assert live.get("/v1/books/w005").json()["work_id"] == live.get("/v1/books/w005-e1").json()["work_id"] == "w005"
+    assert live.get("/v1/books/w010").json()["former_ids"] == []
 
 
 def test_a_broken_bundle_is_refused_and_the_old_one_serves_on(live, settings, made, log):
@@ -307,7 +313,7 @@ def test_without_redis_it_answers_and_says_so(live, settings):
         assert "history" in slate["fallbacks"]
         assert (slate["tier"], len(slate["items"])) == ("warm", 10)
         event = {"kind": "click", "work_id": "w001", "user_id": user_id}
-        assert live.post("/interactions", json={"events": [event]}).json()["fallbacks"] == ["history"]
+        assert live.post("/v1/interactions", json={"events": [event]}).json()["fallbacks"] == ["history"]
     finally:
         up(settings, "redis")
     eventually(lambda: "history" not in ask(live, "r001")["fallbacks"])
@@ -318,10 +324,10 @@ def test_without_kafka_interactions_are_refused_in_time_and_books_are_still_reco
     door = {"username": f"new-{uuid.uuid4()}", "password": "a long pass phrase"}
     down(settings, "kafka")
     try:
-        assert live.post("/auth/signup", json=door).status_code == 503
+        assert live.post("/v1/auth/signup", json=door).status_code == 503
         for _ in range(3):
             started = time.monotonic()
-            answer = live.post("/interactions", json={"events": [event]})
+            answer = live.post("/v1/interactions", json={"events": [event]})
             assert answer.status_code == 503, answer.text
             assert answer.headers["Retry-After"]
             assert time.monotonic() - started < 4
@@ -329,8 +335,8 @@ def test_without_kafka_interactions_are_refused_in_time_and_books_are_still_reco
         assert ask(live, event["user_id"])["tier"] == "cold", "what was refused must not show"
     finally:
         up(settings, "kafka")
-    eventually(lambda: live.post("/interactions", json={"events": [event]}).status_code == 200, 30)
-    assert live.post("/auth/signup", json=door).status_code == 201
+    eventually(lambda: live.post("/v1/interactions", json={"events": [event]}).status_code == 200, 30)
+    assert live.post("/v1/auth/signup", json=door).status_code == 201
     slate = ask(live, event["user_id"])
     assert slate["tier"] == "session"
     records_of(settings, "decisions", lambda r: r["decision_id"] == slate["decision_id"], 30)
@@ -340,13 +346,13 @@ def test_without_postgres_only_the_door_is_shut(live, settings):
     body = {"username": "nobody", "password": "a long pass phrase"}
     down(settings, "mlflow", "postgres")
     try:
-        assert live.post("/auth/login", json=body).status_code == 503
-        assert live.post("/auth/signup", json=body).status_code == 503
-        assert live.get("/users/r001").json()["fallbacks"] == ["accounts"]
+        assert live.post("/v1/auth/login", json=body).status_code == 503
+        assert live.post("/v1/auth/signup", json=body).status_code == 503
+        assert live.get("/v1/users/r001").json()["fallbacks"] == ["accounts"]
         assert len(ask(live)["items"]) == 10
     finally:
         up(settings, "postgres", "mlflow")
-    eventually(lambda: live.post("/auth/login", json=body).status_code == 401)
+    eventually(lambda: live.post("/v1/auth/login", json=body).status_code == 401)
 
 
 def test_it_starts_with_the_last_champion_when_mlflow_and_minio_are_away(live, settings, tmp_path):

@@ -52,14 +52,14 @@ def test_it_listens_on_its_own_port_and_on_nothing_else(alone):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/users/a%0Ab", 422),
+        ("GET", "/v1/users/a%0Ab", 422),
         ("GET", "/a%0Ab", 404),
         ("GET", "/nothing", 404),
         ("GET", "/docs/files/nothing", 404),
         ("POST", "/livez", 404),
         ("POST", "/schema.json", 404),
         ("POST", "/healthz", 405),
-        ("GET", "/recommend", 405),
+        ("GET", "/v1/recommend", 405),
         ("PUT", "/", 405),
     ],
 )

@@ -44,7 +44,7 @@ def service(world):
         def do_POST(self):
             assert self.headers["X-API-Key"] == "key"
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path == "/interactions":
+            if self.path == "/v1/interactions":
                 received.extend(InteractionsRequest.model_validate(body).events)
                 return self.answer({"accepted": len(body["events"])})
             RecommendRequest.model_validate(body)
