@@ -15,7 +15,7 @@ from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.held_out import make_held_out
 from training.params import Options
 from training.recommenders.als import AlsParams, AlsRecommender
-from training.recommenders.base import Batch, Recommender
+from training.recommenders.base import Batch, Recommender, best_of
 from training.recommenders.blend import Blend, BlendParams
 from training.recommenders.content import (
     ContentEaseParams,
@@ -132,3 +132,20 @@ class TestEveryRecommender:
         tests = make_held_out(data, (TRAIN, VALID), TEST, 0.0, 100)
         floor = tests.ndcg(RandomRecommender(data.n_works, 3).recommend(tests.batch, 10).works, 10).mean()
         assert tests.ndcg(model.recommend(tests.batch, 10).works, 10).mean() > 1.5 * floor
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_of_each_row_are_a_stable_sort(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 4 if seed % 2 else 10**6, (7, 64 * 30 + seed)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.5] = 0.0
+    scores[rng.random(scores.shape) < 0.1] = -np.inf
+    scores[0], scores[1], scores[2] = 0.0, -np.inf, np.where(np.arange(scores.shape[1]) == 9, 1.0, -np.inf)
+    for n in (1, 5, 14, 100):
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+        expected = np.where(np.isfinite(np.take_along_axis(scores, order, axis=1)), order, PAD)
+        found = best_of(scores, n)
+        np.testing.assert_array_equal(found.works, expected)
+        assert (found.scores[:, 1:] <= found.scores[:, :-1]).all()
+    assert best_of(scores[:, :3], 5).works.shape == (7, 5)
+    assert best_of(scores[:0], 5).works.shape == (0, 5)

@@ -21,6 +21,7 @@ from training.params import Options, Params
 Floats = npt.NDArray[np.float32]
 P, R = TypeVar("P"), TypeVar("R")
 CHUNK = 512  # readers that are scored at a time
+BLOCK = 64  # scores whose largest is looked at first
 
 
 @dataclass(frozen=True)
@@ -133,21 +134,45 @@ def without_history(scores: Floats, histories: sparse.csr_matrix) -> Floats:
 
 def best_of(scores: Floats, n: int) -> Lists:
     """The `n` best finite scores of each row, best first, padded to `n`; ties go to the lower index."""
-    k = min(n, scores.shape[1])
-    rows = np.arange(scores.shape[0])[:, None]
-    found = (
-        np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        if k < scores.shape[1]
-        else np.tile(np.arange(k), (len(scores), 1))
-    )
-    found = np.sort(found, axis=1)
-    order = np.argsort(-scores[rows, found], axis=1, kind="stable")
+    rows, places = np.nonzero(_among_the_best(scores, min(n, scores.shape[1])))
+    values = scores[rows, places]
+    order = np.lexsort((places, -values, rows))
+    rank = np.arange(order.size) - np.searchsorted(rows, rows)
+    first, at = order[rank < n], (rows[rank < n], rank[rank < n])
     works = np.full((scores.shape[0], n), PAD, dtype=np.int64)
-    values = np.full((scores.shape[0], n), -np.inf, dtype=np.float32)
-    works[:, :k] = found[rows, order]
-    values[:, :k] = scores[rows, works[:, :k]]
-    works[~np.isfinite(values)] = PAD
-    return Lists(works, values)
+    best = np.full((scores.shape[0], n), -np.inf, dtype=np.float32)
+    works[at], best[at] = places[first], values[first]
+    works[~np.isfinite(best)] = PAD
+    return Lists(works, best)
+
+
+def _among_the_best(scores: Floats, n: int) -> npt.NDArray[np.bool_]:
+    """Marks the `n` best of each row and few others.
+
+    The n-th largest of the blocks' maxima is no larger than the n-th largest score. Rows in which many are as large
+    (zeros of a sparse model) are looked at whole.
+    """
+    width = scores.shape[1]
+    blocks = width // BLOCK
+    if blocks <= 2 * n:
+        return _exactly_the_best(scores, n)
+    maxima = scores[:, : blocks * BLOCK].reshape(-1, blocks, BLOCK).max(axis=2)
+    found: npt.NDArray[np.bool_] = scores >= np.partition(maxima, blocks - n, axis=1)[:, blocks - n, None]
+    crowded = np.flatnonzero(np.count_nonzero(found, axis=1) > 8 * n)
+    if crowded.size:
+        found[crowded] = _exactly_the_best(scores[crowded], n)
+    return found
+
+
+def _exactly_the_best(scores: Floats, n: int) -> npt.NDArray[np.bool_]:
+    """Marks the `n` best of each row; of equals the first."""
+    width = scores.shape[1]
+    if not n:
+        return np.zeros(scores.shape, dtype=bool)
+    cut = np.partition(scores, width - n, axis=1)[:, width - n, None]
+    above, equal = scores > cut, scores == cut
+    missing = n - np.count_nonzero(above, axis=1)
+    return above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= missing[:, None]))
 
 
 def write_values(path: Path, value: object) -> None:
