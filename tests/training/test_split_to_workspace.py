@@ -1,0 +1,65 @@
+"""A split of files through the stages that make what serves: item-item models, blend, ranker, evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.datasets import make_dataset, with_titles
+from training import evaluate, train_als, train_gnn, train_item_item, train_popularity, train_ranker, train_two_tower
+from training.dataset import TEST, TRAIN, VALID, load_dataset
+from training.files import EVALUATION, METRICS, RANKER, TITLES, read_json
+from training.split_to_workspace import STAGES, with_valid, write
+
+MODULES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (train_item_item, train_als, train_popularity, train_two_tower, train_gnn, train_ranker, evaluate)
+}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    data = with_titles(make_dataset(n_readers=150)).merged(VALID, TRAIN)
+    write(with_valid(data, 1), folder)
+    params = folder / "params.yaml"
+    text = params.read_text()
+    quick = {
+        "dim: 64": "dim: 8",
+        "epochs: 20": "epochs: 2",
+        "min_rows: 500": "min_rows: 5",
+        "surely: 2.0": "surely: 0.0",
+    }
+    for old, new in quick.items():
+        assert old in text
+        text = text.replace(old, new)
+    params.write_text(text)
+    return folder
+
+
+def test_every_stage_runs_and_the_ranker_is_told_of(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
+    data = load_dataset(titles=TITLES)
+    assert all(data.rows(part).num_rows for part in (TRAIN, VALID, TEST))
+    for stage in STAGES:
+        MODULES[stage].main()
+        assert read_json(METRICS / f"{stage}.json")
+    models = {row["model"] for row in read_json(EVALUATION)["rows"]}
+    assert {"random", "item_filter", "content_ease", "same_author", "blend", "ranker"} <= models
+    report = read_json(RANKER / "report.json")
+    assert report["trees"] > 0
+    bundle = evaluate.finished_bundle(data)
+    assert bundle.ranker is not None
+    assert bundle.ranker.trees.names == bundle.feature_names
+
+
+def test_the_held_out_rows_teach_the_ranker_and_no_source(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
+    data = load_dataset()
+    held = data.matrix(VALID) > 0
+    assert (held.multiply(data.matrix(TRAIN) > 0)).nnz == 0
+    readers = np.bincount(data.rows(TRAIN)["work"].to_numpy(), minlength=data.n_works)
+    bundle = evaluate.finished_bundle(data)
+    np.testing.assert_array_equal(bundle.facts.readers, readers)
