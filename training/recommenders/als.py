@@ -58,11 +58,13 @@ class AlsRecommender(Recommender):
         return (self.readers(batch.histories) @ self.works.T).astype(np.float32, copy=False)
 
     def readers(self, histories: sparse.csr_matrix) -> Floats:
-        """Vectors of readers, float32 [n, factors]."""
+        """Vectors of readers, float32 [n, factors]; those with histories of one length are solved together."""
         vectors = np.zeros((histories.shape[0], self.works.shape[1]), dtype=np.float32)
-        for row, (start, end) in enumerate(zip(histories.indptr[:-1], histories.indptr[1:], strict=True)):
-            if end > start:
-                vectors[row] = self._solve(histories.indices[start:end], histories.data[start:end])
+        lengths = np.diff(histories.indptr)
+        for length in np.unique(lengths[lengths > 0]):
+            rows = np.flatnonzero(lengths == length)
+            at = histories.indptr[rows][:, None] + np.arange(length)
+            vectors[rows] = self._solve(histories.indices[at], histories.data[at])
         return vectors
 
     @cached_property
@@ -78,13 +80,20 @@ class AlsRecommender(Recommender):
         return self.works / np.maximum(np.linalg.norm(self.works, axis=1, keepdims=True), 1e-9)
 
     def _solve(self, liked: npt.NDArray[np.int32], weights: Floats) -> Floats:
-        """By the Woodbury identity: a system as large as the history in place of one as large as the vector."""
+        """By the Woodbury identity: systems as large as the history in place of ones as large as the vector.
+
+        Args:
+            liked: works, [n, length].
+            weights: likings, [n, length].
+        """
         confidence = self.alpha * weights
         solved = self._solved[liked]
-        inner = (confidence - 1.0)[:, None] * (self.works[liked] @ solved.T)
-        inner[np.diag_indices(len(liked))] += 1.0
-        vector: Floats = solved.T @ np.linalg.solve(inner, confidence)
-        return vector
+        inner = (confidence - 1.0)[:, :, None] * (self.works[liked] @ solved.transpose(0, 2, 1))
+        places = np.arange(liked.shape[1])
+        inner[:, places, places] += 1.0
+        found = np.linalg.solve(inner, confidence[:, :, None])
+        vectors: Floats = (solved.transpose(0, 2, 1) @ found)[:, :, 0]
+        return vectors
 
     def save(self, folder: Path) -> None:
         """Write the works' factors and both constants."""
