@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT_VERSION = 3  # 2: the encoder knows the reader's history; 3: several item-item models, and a ranker
+OLDER = 2  # still read, so that what serves goes on serving, and a newer bundle can be compared with it
 
 MANIFEST = "manifest.json"
 WORKS = "works.parquet"  # row i is work index i: work_id, former_ids, title, author, author_id, series, publisher, …
@@ -37,6 +38,9 @@ PARTS = (  # of every bundle
     RANKER,
     RULES,
 )
+
+OLDER_ITEM_FILTER = "item_filter.npz"
+OLDER_PARTS = (*(part for part in PARTS if part not in {FACTS, BLEND}), OLDER_ITEM_FILTER)  # RANKER held the weights
 
 _ITEM_ITEM, _TREES = ("item_item_", ".npz"), ("trees_", ".txt")
 

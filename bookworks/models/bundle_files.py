@@ -194,7 +194,8 @@ def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
         BundleError: a part is missing, altered, or does not fit.
     """
     manifest = read_manifest(folder)
-    for name in {*names.PARTS, *manifest.parts}:
+    required = names.OLDER_PARTS if manifest.format_version == names.OLDER else names.PARTS
+    for name in {*required, *manifest.parts}:
         _check_part(folder, name, manifest.parts.get(name))
     try:
         parts = _open(folder, manifest)
@@ -217,11 +218,11 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise BundleError("The bundle's manifest is not readable", received=error.errors()[0]["msg"]) from None
-    if manifest.format_version != names.FORMAT_VERSION:
+    if manifest.format_version not in {names.OLDER, names.FORMAT_VERSION}:
         raise BundleError(
             "The bundle has another format",
             received=manifest.format_version,
-            allowed=str(names.FORMAT_VERSION),
+            allowed=f"{names.OLDER} or {names.FORMAT_VERSION}",
             todo="train a bundle with this version of bookworks.",
         )
     return manifest
@@ -230,10 +231,12 @@ def read_manifest(folder: Path) -> Manifest:
 def _open(folder: Path, manifest: Manifest) -> BundleParts:
     editions = pq.read_table(folder / names.EDITIONS)
     users = pq.read_table(folder / names.USERS)
+    older = manifest.format_version == names.OLDER
     popularity, features, blend, rules = (
         json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in (names.POPULARITY, names.FEATURES, names.BLEND, names.RULES)
+        for name in (names.POPULARITY, names.FEATURES, names.RANKER if older else names.BLEND, names.RULES)
     )
+    models = {name: names.item_item_part(name) for name in names.item_item_names(manifest.parts)}
     works = pq.read_table(folder / names.WORKS)
     history_vectors = np.load(folder / names.HISTORY_VECTORS, allow_pickle=False)
     return BundleParts(
@@ -245,10 +248,10 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         vocabulary=Vocabulary.from_lists(features["age_bins"], features["countries"]),
         encoder=UserEncoder(folder / names.USER_ENCODER, history_vectors, manifest.embedding_dim),
         item_item={
-            name: ItemItem(load_npz(folder / names.item_item_part(name)))
-            for name in names.item_item_names(manifest.parts)
+            name: ItemItem(load_npz(folder / file))
+            for name, file in ({ITEM_FILTER: names.OLDER_ITEM_FILTER} if older else models).items()
         },
-        facts=WorkFacts.load(folder / names.FACTS),
+        facts=WorkFacts.nothing(manifest.n_works) if older else WorkFacts.load(folder / names.FACTS),
         popularity=Popularity(
             manifest.n_works,
             popularity["global"],
@@ -258,7 +261,7 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         ),
         features=features,
         blend=blend,
-        ranker=read_ranker(folder),
+        ranker=None if older else read_ranker(folder),
         rules=rules,
     )
 

@@ -35,6 +35,13 @@ class WorkFacts:
     group: Mapping[str, Ints]
     expected: Floats
 
+    @classmethod
+    def nothing(cls, n_works: int) -> Self:
+        """Works of which nothing is known."""
+        unknown = np.full(n_works, np.nan, dtype=np.float32)
+        zeros = np.zeros(n_works, dtype=np.float32)
+        return cls(zeros, unknown, unknown, {name: np.zeros(n_works, dtype=np.int64) for name in GROUPS}, zeros)
+
     def __len__(self) -> int:
         """Works."""
         return len(self.readers)

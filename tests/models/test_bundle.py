@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -230,6 +231,26 @@ def test_top_of_many_is_the_same_sort(seed: int) -> None:
     expected = [i for i in np.argsort(-scores, kind="stable").tolist() if np.isfinite(scores[i])]
     for n in (1, 7, 100, 140, 5000):
         assert top(scores, n) == expected[:n]
+
+
+def test_a_bundle_of_the_format_before_still_serves(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    old = tmp_path / folder.name
+    shutil.copytree(folder, old)
+    manifest = json.loads((old / names.MANIFEST).read_text())
+    new_names = {names.item_item_part("item_filter"): names.OLDER_ITEM_FILTER, names.BLEND: names.RANKER}
+    for now, before in new_names.items():
+        (old / now).rename(old / before)
+        manifest["parts"][before] = manifest["parts"].pop(now)
+    for gone in (names.FACTS, names.item_item_part("same_author")):
+        (old / gone).unlink()
+        del manifest["parts"][gone]
+    (old / names.MANIFEST).write_text(json.dumps(manifest | {"format_version": names.OLDER}))
+    loaded = Bundle.load(old)
+    for state in (WARM, SESSION, TASTES, COLD):
+        assert loaded.recommend(state, 10) == bundle.recommend(state, 10)
+    (old / names.OLDER_ITEM_FILTER).unlink()
+    with pytest.raises(BundleError, match="incomplete"):
+        Bundle.load(old)
 
 
 @pytest.fixture(scope="module")
