@@ -157,11 +157,20 @@ def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterab
         return Order(scored.total.copy())
 
 
+def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) -> list[Explained | None]:
+    """What the ranker says of each chosen work."""
+    try:
+        return bundle.explained(order, chosen)
+    except BookworksError:
+        trace.without(RANKER)
+        return [None] * len(chosen)
+
+
 def rules_step(served: Served, total: Any, banned: Iterable[int], n: int) -> list[int]:
     """Works to show, best first: a shortlist is enough nearly always, else the whole catalogue is looked through."""
     catalogue = served.catalogue
-    wide = rules.with_twins(banned, catalogue.twin_keys, catalogue.indices_of_twin)
-    total[np.fromiter(wide, dtype=np.int64, count=len(wide))] = -np.inf
+    hidden = set(banned)
+    total[np.fromiter(hidden, dtype=np.int64, count=len(hidden))] = -np.inf
     chosen: list[int] = []
     for length in (n * SHORTLIST, len(total)):
         chosen = rules.choose(
@@ -205,14 +214,15 @@ def recommend(
     with trace.step("score"):
         scored = bundle.score(known.state, near)
     extra = {i for i in map(served.catalogue.index, exclude) if i is not None}
-    banned = known.banned | extra
+    catalogue = served.catalogue
+    banned = rules.with_twins(known.banned | extra, catalogue.twin_keys, catalogue.indices_of_twin)
     with trace.step("rank"):
         order = rank_step(served, known.state, scored, banned, trace)
     with trace.step("rules"):
         chosen = rules_step(served, order.total, banned, n)
     with trace.step("slate"):
         added = scored.added.items()
-        told = bundle.explained(order, chosen) if explain else [None] * len(chosen)
+        told = explain_step(bundle, order, chosen, trace) if explain else [None] * len(chosen)
         items = [
             Item(i, float(order.total[i]), {name: float(part[i]) for name, part in added}, why)
             for i, why in zip(chosen, told, strict=True)

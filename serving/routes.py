@@ -155,6 +155,7 @@ def _explanation(why: Explained | None) -> dict[str, Any] | None:
     added = sorted(why.contributions.items(), key=lambda pair: -abs(pair[1]))
     return {
         "probability": round(why.probability, 6),
+        "ranker_score": round(sum(why.contributions.values()), 6),
         "contributions": {name: round(value, 6) for name, value in added if value},
     }
 

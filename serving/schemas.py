@@ -63,8 +63,9 @@ class Explanation(BaseModel):
     """What the ranker made of a book."""
 
     probability: float = Field(description="That such a reader reads it, as found on held-out readers.")
+    ranker_score: float = Field(description="By which the ranker orders books, higher first.")
     contributions: dict[str, float] = Field(
-        description="What each feature adds to the ranker's score, exactly: with `base` they sum to it."
+        description="What each feature adds to `ranker_score`, exactly: with `base` and `new_work` they sum to it."
     )
 
 

@@ -43,8 +43,9 @@ def choose_blend(
     bundle: Bundle, states: list[ReaderState], relevant: list[list[int]], grid: BlendGrid, session_length: int
 ) -> tuple[Blend, dict[str, Choice]]:
     """Weights of the tiers warm and session; tastes and cold need none."""
-    warm = _choose(bundle, "warm", states, relevant, grid)
-    session = _choose(bundle, "session", as_sessions(states, session_length), relevant, grid)
+    read = [state.history for state in states]
+    warm = _choose(bundle, "warm", states, read, relevant, grid)
+    session = _choose(bundle, "session", as_sessions(states, session_length), read, relevant, grid)
     tiers = {
         "warm": warm.weights,
         "session": session.weights,
@@ -60,20 +61,31 @@ def as_sessions(states: list[ReaderState], length: int) -> list[ReaderState]:
     return [replace(s, user_id=None, history=s.history[-length:], weights=s.weights[-length:]) for s in states]
 
 
-def _choose(bundle: Bundle, tier: str, states: list[ReaderState], relevant: list[list[int]], grid: BlendGrid) -> Choice:
-    usable = [(s, r) for s, r in zip(states, relevant, strict=True) if s.history and bundle.tier_of(s) == tier]
+def _choose(
+    bundle: Bundle,
+    tier: str,
+    states: list[ReaderState],
+    read: list[list[int]],
+    relevant: list[list[int]],
+    grid: BlendGrid,
+) -> Choice:
+    readers = zip(states, read, relevant, strict=True)
+    usable = [reader for reader in readers if reader[0].history and bundle.tier_of(reader[0]) == tier]
     start = {name: grid.start.get(name, grid.start_others) for name in bundle.sources} | {ITEM_FILTER: 1.0}
     best = Choice(start, 0.5, 0.0)
     for share in grid.history_share if usable else ():
         trial = bundle.with_blend(Blend({tier: start}, {"warm": share, "session": share}))
-        weights, value = _search([_Scored(trial, state, works, grid.depth) for state, works in usable], start, grid)
+        weights, value = _search([_Scored(trial, *reader, grid.depth) for reader in usable], start, grid)
         if value > best.valid_ndcg_at_20:
             best = Choice(weights, share, value)
     return best
 
 
 def _search(readers: Sequence[_Scored], start: Mapping[str, float], grid: BlendGrid) -> tuple[dict[str, float], float]:
-    """Weights by coordinate search; one moves only where that gains more than half of a standard error."""
+    """Weights by coordinate search; one moves only where that gains more than half of a standard error.
+
+    A weight that has become 0 stays there: what is tried are factors.
+    """
     names, weights = list(start), np.array(list(start.values()), dtype=np.float32)
     best = _ndcg(readers, weights)
     for _ in range(grid.rounds):
@@ -91,12 +103,15 @@ def _search(readers: Sequence[_Scored], start: Mapping[str, float], grid: BlendG
 
 
 class _Scored:
-    """One reader's works that any source has among its first, and where the relevant ones are among them."""
+    """One reader's works that any source has among its first, and where the relevant ones are among them.
 
-    def __init__(self, bundle: Bundle, state: ReaderState, relevant: list[int], depth: int) -> None:
+    All that was `read` before is left out, also what a session does not know of.
+    """
+
+    def __init__(self, bundle: Bundle, state: ReaderState, read: list[int], relevant: list[int], depth: int) -> None:
         own = bundle.score(state, every=True).own
         table = np.stack([scaled(name, own[name]) for name in bundle.sources])
-        table[:, state.history] = -np.inf
+        table[:, read] = -np.inf
         kept = np.unique(np.concatenate([np.asarray(relevant), *(top(row, depth) for row in table)]).astype(np.int64))
         self.scores = table[:, kept]
         self.places = np.searchsorted(kept, relevant)

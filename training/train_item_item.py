@@ -13,7 +13,7 @@ from scipy import sparse
 from bookworks.cli.entry import run
 from training.dataset import Dataset, load_dataset
 from training.files import ITEM_ITEM, METRICS, TITLES, write_json
-from training.linear_filter import keep_top
+from training.linear_filter import BLOCK_ROWS, keep_top
 from training.params import Options, Params, load_params
 from training.recommenders.content import (
     ContentEaseParams,
@@ -51,22 +51,18 @@ MODELS = {
 
 def fit_all(data: Dataset, params: ItemItemParams, options: Options) -> dict[str, ItemItemRecommender]:
     """Every model by its name, the strongest `top_k` entries of each work."""
-    names = [name for name in MODELS if name != "content_ease" or data.n_works <= params.max_ease_works]
-    fitted = {name: MODELS[name].fit(data, getattr(params, name), options) for name in names}
-    return {name: ItemItemRecommender(strongest(model.matrix, params.top_k)) for name, model in fitted.items()}
+    found = {}
+    for name in (name for name in MODELS if name != "content_ease" or data.n_works <= params.max_ease_works):
+        matrix = MODELS[name].fit(data, getattr(params, name), options).matrix
+        found[name] = ItemItemRecommender(strongest(matrix, params.top_k))
+    return found
 
 
 def strongest(matrix: sparse.csr_matrix | np.ndarray, k: int) -> sparse.csr_matrix:
     """The `k` largest entries above 0 of each row, float32."""
-    if sparse.issparse(matrix):
-        return keep_top(matrix, k)
-    k = min(k, matrix.shape[1])
-    kept = np.argpartition(-matrix, k - 1, axis=1)[:, :k] if k else np.zeros((len(matrix), 0), dtype=np.int64)
-    values = np.maximum(np.take_along_axis(matrix, kept, axis=1), 0.0)
-    rows = np.repeat(np.arange(len(matrix)), k)
-    found = sparse.csr_matrix((values.ravel(), (rows, kept.ravel())), shape=matrix.shape, dtype=np.float32)
-    found.eliminate_zeros()
-    return found
+    parts = (matrix[start : start + BLOCK_ROWS] for start in range(0, matrix.shape[0], BLOCK_ROWS))
+    kept = [keep_top(sparse.csr_matrix(part).maximum(0), k) for part in parts]
+    return sparse.csr_matrix(sparse.vstack(kept), dtype=np.float32) if kept else sparse.csr_matrix(matrix)
 
 
 def main() -> None:

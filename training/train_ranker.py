@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from bookworks.cli.entry import run
-from bookworks.metrics.ranking import find_hits, pad
+from bookworks.metrics.ranking import find_hits
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import Origin, Ranker, write_bundle, write_ranker
 from bookworks.models.reader import ReaderState
@@ -50,22 +50,25 @@ def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int) ->
 
     Args:
         bundle: of the blend.
-        states: what is known of each reader of `known`.
+        states: what the bundle is told of each reader of `known`; all that these have read before is no candidate.
         known: what they read later.
-        n: candidates; where the catalogue has fewer, rows of zeros that were not read fill up.
+        n: candidates; as many as every reader has.
     """
-    found = [bundle.candidates(state, n) for state in states]
-    rows = np.zeros((len(states), n, len(bundle.feature_names)), dtype=np.float32)
-    for place, candidates in enumerate(found):
-        rows[place, : len(candidates.works)] = candidates.rows
-    works = pad([candidates.works.tolist() for candidates in found], n)
+    pairs = zip(states, known.states, strict=True)
+    found = [bundle.candidates(state, n, whole.history) for state, whole in pairs]
+    works = np.stack([candidates.works for candidates in found])
+    rows = np.concatenate([candidates.rows for candidates in found])
     read, others = find_hits(works, known.relevant, known.n_works), others_of(known.relevant, bundle.facts.readers == 0)
-    return Taught(rows.reshape(-1, rows.shape[2]), read, known.n_relevant, others)
+    return Taught(rows, read, known.n_relevant, others, known.batch.rows)
 
 
-def with_history(known: HeldOut, tier: str) -> HeldOut:
-    """Readers of one slice that have a history: the others are ranked by what the blend knows of them."""
-    rows = [i for i, state in enumerate(known.states) if state.history and known.slices[i] == tier]
+def teachers(known: HeldOut, n: int) -> HeldOut:
+    """Trained readers with a history who have at least `n` works to be ranked."""
+    rows = [
+        row
+        for row, state in enumerate(known.states)
+        if state.history and known.slices[row] == "warm" and len(state.history) + n <= known.n_works
+    ]
     return known.some(np.array(rows, dtype=np.int64))
 
 
@@ -80,9 +83,10 @@ def main() -> None:
     write_json(BLEND, {"tiers": blend.tiers, "history_share": blend.history_share})
     write_json(BLEND_CHOICES, {tier: asdict(choice) for tier, choice in choices.items()})
 
-    bundle, known = draft.with_blend(blend), with_history(valid, "warm")
+    n = min(params.candidates, data.n_works // 2)
+    bundle, known = draft.with_blend(blend), teachers(valid, n)
     kinds = (known.states, as_sessions(known.states, params.session_length))
-    lessons = [lesson(bundle, states, known, params.candidates) for states in kinds] if len(known) else []
+    lessons = [lesson(bundle, states, known, n) for states in kinds] if n and len(known) else []
     new_cost = allowed(params.new_cost, bundle.facts.readers == 0)
     trees, report = grow(lessons, bundle.feature_names, params, options, new_cost)
     write_ranker(RANKER, Ranker(trees, params.candidates) if trees else None)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from training.dataset import Dataset
-from training.histories import Bags, Histories
+from training.histories import Bags, Draw, Histories
 from training.loop import LoopParams, fit_model
 from training.losses import log_inclusion, sampled_softmax
 from training.params import Options
@@ -64,7 +64,7 @@ class SampledSoftmax(nn.Module):
         params, readers = self.params, self.histories.readers[numbers]
         draw = self.histories.draw(readers, params.target_share)
         drawn = torch.randint(self.n_works, (params.uniform_negatives,))
-        hard = self._hard(readers, draw.known)
+        hard = self._hard(readers, draw)
         candidates = torch.unique(torch.cat([draw.targets, drawn, hard]))
         reader_vectors, work_vectors = self.model(readers, draw.known, candidates)
         logits = reader_vectors @ work_vectors.T / params.temperature
@@ -75,13 +75,14 @@ class SampledSoftmax(nn.Module):
         return sampled_softmax(logits, log_q, draw.owner, column, draw.weights)
 
     @torch.no_grad()
-    def _hard(self, readers: Tensor, known: Bags) -> Tensor:
-        """The hard negatives of a batch, at most `hard_negatives`, int64."""
+    def _hard(self, readers: Tensor, draw: Draw) -> Tensor:
+        """The hard negatives of a batch, at most `hard_negatives`, none of them a target, int64."""
         if not self.params.hard_negatives:
             return torch.zeros(0, dtype=torch.int64)
         pool = torch.randint(self.n_works, (self.params.uniform_negatives + self.params.hard_negatives,)).unique()
-        reader_vectors, work_vectors = self.model(readers, known, pool)
-        likings = (reader_vectors @ work_vectors.T).masked_fill(among(known, pool), UNLIKELY)
+        pool = pool[~torch.isin(pool, draw.targets)]
+        reader_vectors, work_vectors = self.model(readers, draw.known, pool)
+        likings = (reader_vectors @ work_vectors.T).masked_fill(among(draw.known, pool), UNLIKELY)
         return pool[likings.amax(dim=0).topk(min(self.params.hard_negatives, len(pool))).indices]
 
 

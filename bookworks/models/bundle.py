@@ -18,7 +18,15 @@ from scipy.sparse import csr_matrix
 
 from bookworks.contracts.bundle import Manifest
 from bookworks.errors import BundleError, ContractError
-from bookworks.models.bundle_files import ITEM_FILTER, BundleParts, Ranker, read_parts
+from bookworks.models.bundle_files import (
+    ITEM_FILTER,
+    POPULARITY,
+    TASTES,
+    VECTORS,
+    BundleParts,
+    Ranker,
+    read_parts,
+)
 from bookworks.models.encoder import UNKNOWN
 from bookworks.models.item_item import largest
 from bookworks.models.ranker_features import features, names_of
@@ -28,11 +36,10 @@ from bookworks.models.trees import Explained
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-VECTORS, TASTES, POPULARITY = "vectors", "tastes", "popularity"  # sources beside the item-item models
 AS_THEY_ARE = frozenset({TASTES, POPULARITY})  # 0 to 1 by construction
 SHORTLIST = 5  # the rule on authors looks at this many times n
 BLOCK = 64  # scores whose largest is looked at first, when the best of many are sought
-FILTER_CANDIDATES = 1000  # works of the item filter whose cosine is also taken, beside those of a vector index
+BY_OTHERS = 1000  # the best by the other sources, whose cosine is taken beside those of a vector index
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,11 @@ class Scored:
         total: blended score of every work, float32 [n_works].
         added: what each source added to it, float32 [n_works].
         own: each source's scores on its own scale, float32 [n_works].
-        vector: the reader's, where `vectors` was asked, float32 [dim].
     """
 
     total: Floats
     added: dict[str, Floats]
     own: dict[str, Floats]
-    vector: Floats | None
 
 
 @dataclass(frozen=True)
@@ -200,55 +205,47 @@ class Bundle:
 
         Args:
             state: what is known of the reader.
-            nearest: what a vector index found; cosines are then taken of these works and of the item filter's
-                best only, the others count as average. None takes them of every work.
+            nearest: what a vector index found; cosines are then taken of these works and of the best by the other
+                sources, the rest counts as average. None takes them of every work.
             every: ask also the sources that have no weight.
         """
         weights = self.blend.tiers[self.tier_of(state)]
-        own, vector = self._own_scores(state, nearest, every or self._ranks(state))
+        wanted = {name for name, weight in weights.items() if weight}
+        wanted |= set(self.sources if every or self._ranks(state) else ())
+        own = self._own_scores(state, wanted)
         total = np.zeros(len(self), dtype=np.float32)
         added: dict[str, Floats] = {}
-        for name, scores in own.items():
-            if weights.get(name):
-                added[name] = np.float32(weights[name]) * scaled(name, scores)
-                total += added[name]
-        return Scored(total, added, own, vector)
-
-    def _own_scores(
-        self, state: ReaderState, nearest: Nearest | None, every: bool
-    ) -> tuple[dict[str, Floats], Floats | None]:
-        history, weights = self._checked_history(state)
-        tier = self.blend.tiers[self.tier_of(state)]
-        wanted = {name for name, weight in tier.items() if weight} | set(self.sources if every else ())
-        own: dict[str, Floats] = {}
-        for name, model in self.item_item.items():
-            if history and name in wanted:
-                own[name] = model.scores(history, weights)
-        vector = None
+        for name in own:
+            _add(name, own, weights, total, added)
         if VECTORS in wanted:
             vector = self.encode_reader(state) if nearest is None else nearest.vector
-            own[VECTORS] = self._cosines(vector, self._near_rows(nearest, own.get(ITEM_FILTER)))
+            own[VECTORS] = self._cosines(vector, nearest, total)
+            _add(VECTORS, own, weights, total, added)
+        return Scored(total, added, own)
+
+    def _own_scores(self, state: ReaderState, wanted: set[str]) -> dict[str, Floats]:
+        """What each source but `vectors` says."""
+        history, weights = self._checked_history(state)
+        asked = {name: model for name, model in self.item_item.items() if history and name in wanted}
+        own = {name: model.scores(history, weights) for name, model in asked.items()}
         if TASTES in wanted and (known := self._tastes.known(state.tastes)):
             own[TASTES] = self._tastes.scores(known)
         if POPULARITY in wanted:
             own[POPULARITY] = self.popularity_scores(state)
-        return own, vector
+        return own
 
-    def _cosines(self, vector: Floats, rows: Ints | None) -> Floats:
-        """Cosines of these works less the mean of all; of the others, if any, 0."""
+    def _cosines(self, vector: Floats, nearest: Nearest | None, others: Floats) -> Floats:
+        """Cosines less the mean of all.
+
+        With a vector index of what it found and of the best by the sum of the other sources; of the rest 0.
+        """
         mean = self._mean_vector @ vector
-        if rows is None:
+        if nearest is None:
             return np.asarray(self.item_vectors @ vector - mean)
+        rows = np.union1d(nearest.indices, top(others, BY_OTHERS)).astype(np.int64)
         centred = np.zeros(len(self), dtype=np.float32)
         centred[rows] = self.item_vectors[rows] @ vector - mean
         return centred
-
-    @staticmethod
-    def _near_rows(nearest: Nearest | None, filtered: Floats | None) -> Ints | None:
-        if nearest is None or filtered is None:
-            return None if nearest is None else nearest.indices
-        best = np.asarray(top(filtered, FILTER_CANDIDATES), dtype=np.int64)
-        return np.union1d(nearest.indices, best[filtered[best] > 0])
 
     def _ranks(self, state: ReaderState) -> bool:
         return self.ranker is not None and bool(state.history)
@@ -280,21 +277,20 @@ class Bundle:
     def _is_new(self, works: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         return np.asarray(self.facts.readers[np.asarray(works, dtype=np.int64)] == 0)
 
-    def candidates(self, state: ReaderState, n: int) -> Candidates:
+    def candidates(self, state: ReaderState, n: int, hidden: Iterable[int] = ()) -> Candidates:
         """The best `n` works of the blend without the history, with their features; see `ranker_features`.
 
         Args:
             state: a reader with a history.
             n: at least 1.
+            hidden: further works that are no candidates.
         """
         scored = self.score(state, every=True)
-        return self._featured(state, scored, _without(scored.total, set(state.history)), n)
+        return self._featured(state, scored, _without(scored.total, {*state.history, *hidden}), n)
 
     def _featured(self, state: ReaderState, scored: Scored, total: Floats, n: int) -> Candidates:
         works = np.asarray(top(total, n), dtype=np.int64)
         says = {name: scored.own[name][works] for name in self.sources}
-        if scored.vector is not None:  # also of works that a vector index did not find
-            says[VECTORS] = self.item_vectors[works] @ scored.vector - self._mean_vector @ scored.vector
         read = np.asarray(state.history, dtype=np.int64)
         near = {
             VECTORS: (self.item_vectors[works] @ self.item_vectors[read].T).max(axis=1, initial=-1.0),
@@ -385,6 +381,8 @@ class Bundle:
 
 def top(scores: Floats, n: int) -> list[int]:
     """Indices of the `n` best finite scores, best first; ties go to the lower index."""
+    if not scores.size:
+        return []
     near = _at_least_the_best(scores, n)
     if near is not None:
         return [int(near[i]) for i in top(scores[near], n)]
@@ -417,6 +415,13 @@ def scaled(source: str, scores: Floats) -> Floats:
     cosines less their mean.
     """
     return scores if source in AS_THEY_ARE else _to_max(scores)
+
+
+def _add(name: str, own: dict[str, Floats], weights: dict[str, float], total: Floats, added: dict[str, Floats]) -> None:
+    """One source into the sum, by its weight."""
+    if weights.get(name):
+        added[name] = np.float32(weights[name]) * scaled(name, own[name])
+        total += added[name]
 
 
 def _without(scores: Floats, hidden: set[int]) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +23,13 @@ from bookworks.errors import BundleError
 from bookworks.models.encoder import UserEncoder, Vocabulary
 from bookworks.models.item_item import ItemItem
 from bookworks.models.popularity import Popularity
+from bookworks.models.reader import TIERS
 from bookworks.models.trees import Booster, Trees
 from bookworks.models.work_facts import WorkFacts
 
 Floats = npt.NDArray[np.float32]
 ITEM_FILTER = "item_filter"
+VECTORS, TASTES, POPULARITY = "vectors", "tastes", "popularity"  # sources beside the item-item models
 
 
 @dataclass(frozen=True)
@@ -173,16 +175,23 @@ def write_ranker(folder: Path, ranker: Ranker | None) -> None:
     (folder / names.RANKER).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
 
 
-def read_ranker(folder: Path) -> Ranker | None:
+def read_ranker(folder: Path, listed: Container[str] | None = None) -> Ranker | None:
     """What `write_ranker` wrote.
 
+    Args:
+        folder: where it is.
+        listed: the only files that may be read; None for any.
+
     Raises:
-        BundleError: LightGBM does not read the trees.
+        BundleError: LightGBM does not read the trees, or they are not listed.
     """
     told = json.loads((folder / names.RANKER).read_text(encoding="utf-8"))
     if not told:
         return None
     files = [folder / names.trees_part(number) for number in range(told["boosters"])]
+    for file in files:
+        if listed is not None and file.name not in listed:
+            raise BundleError("The bundle is incomplete", received=f"no {file.name} in its manifest")
     boosters = tuple(Booster(file.read_text(encoding="utf-8")) for file in files)
     return Ranker(Trees(boosters, **told["constants"]), int(told["candidates"]))
 
@@ -248,7 +257,7 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         vocabulary=Vocabulary.from_lists(features["age_bins"], features["countries"]),
         encoder=UserEncoder(folder / names.USER_ENCODER, history_vectors, manifest.embedding_dim),
         item_item={
-            name: ItemItem(load_npz(folder / file))
+            name: ItemItem(_read_matrix(folder / file))
             for name, file in ({ITEM_FILTER: names.OLDER_ITEM_FILTER} if older else models).items()
         },
         facts=WorkFacts.nothing(manifest.n_works) if older else WorkFacts.load(folder / names.FACTS),
@@ -261,9 +270,15 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         ),
         features=features,
         blend=blend,
-        ranker=None if older else read_ranker(folder),
+        ranker=None if older else read_ranker(folder, manifest.parts),
         rules=rules,
     )
+
+
+def _read_matrix(path: Path) -> csr_matrix:
+    matrix = csr_matrix(load_npz(path))
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 def _former_ids(works: pa.Table) -> list[list[str]]:
@@ -296,7 +311,11 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
         "history vectors finite": bool(np.isfinite(parts.encoder.history_vectors).all()),
         f"item-item models ({n}, {n}), {ITEM_FILTER} among them": ITEM_FILTER in parts.item_item
         and all(model.shape == (n, n) for model in parts.item_item.values()),
-        f"facts of {n} works": len(parts.facts) == n,
+        "item-item models finite": all(np.isfinite(model.matrix.data).all() for model in parts.item_item.values()),
+        f"facts of {n} works": parts.facts.fits(n),
+        "a blend of known sources for every tier": _blend_fits(parts),
+        "a ranker of one booster or more, of one candidate or more, with finite constants": parts.ranker is None
+        or _ranker_fits(parts.ranker),
         "popularity lists name works of the catalogue": all(0 <= i < n for ranked in listed for i in ranked),
         "popularity ranks the whole catalogue": sorted(parts.popularity.everyone) == list(range(n)),
         "editions belong to works of the catalogue": set(parts.editions.values()) <= work_ids,
@@ -305,6 +324,24 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
     wrong = [claim for claim, holds in checks.items() if not holds]
     if wrong:
         raise BundleError("The bundle's parts do not fit together", received=manifest.version, allowed="; ".join(wrong))
+
+
+def _blend_fits(parts: BundleParts) -> bool:
+    sources = {*parts.item_item, VECTORS, POPULARITY, TASTES}
+    tiers = parts.blend.get("tiers", {})
+    shares = parts.blend.get("history_share", {})
+    weights = [weight for tier in tiers.values() for weight in tier.values()]
+    return (
+        set(TIERS) <= set(tiers)
+        and all(set(tier) <= sources for tier in tiers.values())
+        and {"warm", "session"} <= set(shares)
+        and all(np.isfinite(value) for value in (*weights, *shares.values()))
+    )
+
+
+def _ranker_fits(ranker: Ranker) -> bool:
+    constants = ranker.trees.constants.values()
+    return ranker.candidates >= 1 and bool(ranker.trees.boosters) and all(np.isfinite(value) for value in constants)
 
 
 def _check_part(folder: Path, name: str, part: Part | None) -> None:

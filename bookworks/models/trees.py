@@ -7,6 +7,7 @@ Source: Ke et al., "LightGBM: A Highly Efficient Gradient Boosting Decision Tree
 from __future__ import annotations
 
 import ctypes
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ from bookworks.errors import BundleError
 Floats = npt.NDArray[np.float32]
 _FLOAT32, _RAW_SCORE, _CONTRIBUTIONS = 0, 1, 3  # C_API_DTYPE_FLOAT32, C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
 BASE, NEW_WORK = "base", "new_work"  # what is added beside the features
+_SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 _HEAD, _NAMES = "tree\n", "feature_names="
 
 
@@ -58,6 +60,7 @@ class Booster:
         self.text = text
         line = next((line for line in text.splitlines() if line.startswith(_NAMES)), _NAMES)
         self.names = line.removeprefix(_NAMES).split()
+        text = _SIZES.sub("", text)  # with them LightGBM reads in parallel, and a damaged text ends the process
         rounds = ctypes.c_int()
         _call("LGBM_BoosterLoadModelFromString", text.encode(), ctypes.byref(rounds), ctypes.byref(self._handle))
         self.rounds = rounds.value

@@ -42,6 +42,12 @@ class WorkFacts:
         zeros = np.zeros(n_works, dtype=np.float32)
         return cls(zeros, unknown, unknown, {name: np.zeros(n_works, dtype=np.int64) for name in GROUPS}, zeros)
 
+    def fits(self, n_works: int) -> bool:
+        """Whether every column tells of so many works."""
+        columns: list[npt.NDArray[Any]] = [self.readers, self.year, self.place, self.expected, *self.group.values()]
+        groups = set(self.group) == set(GROUPS) and all((values >= 0).all() for values in self.group.values())
+        return groups and all(column.shape == (n_works,) for column in columns)
+
     def __len__(self) -> int:
         """Works."""
         return len(self.readers)

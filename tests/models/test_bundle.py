@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import subprocess
@@ -13,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_matrix
 
 from bookworks.contracts import bundle as names
 from bookworks.errors import BundleError, ContractError
 from bookworks.models.bundle import Bundle, top
-from bookworks.models.bundle_files import read_parts, write_bundle
+from bookworks.models.bundle_files import BundleParts, Ranker, _check_together, read_parts, write_bundle
+from bookworks.models.item_item import ItemItem
 from bookworks.models.reader import Nearest, ReaderState
 from tests.support.bundles import make_tiny_bundle
 
@@ -254,8 +255,13 @@ def test_a_bundle_of_the_format_before_still_serves(folder: Path, bundle: Bundle
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("taught"), ranker=True))
+def taught_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("taught"), ranker=True)
+
+
+@pytest.fixture(scope="module")
+def taught(taught_folder: Path) -> Bundle:
+    return Bundle.load(taught_folder)
 
 
 @pytest.mark.parametrize("state", [WARM, SESSION])
@@ -303,14 +309,17 @@ def test_what_is_hidden_takes_no_place_among_the_candidates(taught: Bundle) -> N
     assert len(found) == taught.ranker.candidates
 
 
-def test_the_ranker_sees_the_same_whatever_a_vector_index_found(taught: Bundle) -> None:
-    by_vectors = replace(taught.blend, tiers=taught.blend.tiers | {"warm": {"item_filter": 1.0}})
-    blind = copy.copy(taught)
-    blind.blend = by_vectors
-    near = Nearest(blind.encode_reader(WARM), np.arange(0, 60, 2))
-    one, two = (blind.ranked(WARM, blind.score(WARM, nearest)).total for nearest in (None, near))
-    np.testing.assert_allclose(one, two, atol=1e-5)
-    assert taught.candidates(WARM, 15).rows.shape == (15, len(taught.feature_names))
+def test_the_ranker_sees_the_same_when_a_vector_index_finds_the_nearest(taught: Bundle, monkeypatch) -> None:
+    monkeypatch.setattr("bookworks.models.bundle.BY_OTHERS", 30)
+    assert taught.blend.tiers["warm"]["vectors"]
+    vector = taught.encode_reader(WARM)
+    near = Nearest(vector, np.argsort(-(taught.item_vectors @ vector))[:10])
+    one, two = (taught.ranked(WARM, taught.score(WARM, nearest)).candidates for nearest in (None, near))
+    assert one.works.tolist() == two.works.tolist()
+    np.testing.assert_allclose(one.rows, two.rows, atol=1e-5)
+    monkeypatch.setattr("bookworks.models.bundle.BY_OTHERS", 1)
+    few = taught.ranked(WARM, taught.score(WARM, near)).candidates
+    assert few.works.tolist() != one.works.tolist()  # so the works taken beside the nearest are needed
 
 
 def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
@@ -319,6 +328,65 @@ def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
     fewer = replace(parts, item_item={"item_filter": parts.item_item["item_filter"]})
     with pytest.raises(BundleError, match="taught other features"):
         Bundle(manifest, fewer)
+
+
+@pytest.mark.parametrize(
+    ("change", "claim"),
+    [
+        (lambda parts: {"ranker": replace(parts.ranker, candidates=0)}, "a ranker of one booster"),
+        (lambda parts: {"ranker": with_trees(parts, boosters=())}, "a ranker of one booster"),
+        (lambda parts: {"ranker": with_trees(parts, new_bonus=float("nan"))}, "finite constants"),
+        (lambda parts: {"facts": replace(parts.facts, year=parts.facts.year[:-1])}, "facts of 60 works"),
+        (lambda parts: {"facts": replace(parts.facts, group={})}, "facts of 60 works"),
+        (lambda parts: {"blend": with_tiers(parts, {"warm": {"item_filter": 1.0}})}, "for every tier"),
+        (lambda parts: {"blend": with_tiers(parts, parts.blend["tiers"] | {"cold": {"magic": 1.0}})}, "known sources"),
+        (lambda parts: {"blend": with_tiers(parts, parts.blend["tiers"] | {"cold": {"popularity": float("nan")}})}, ""),
+        (lambda parts: {"item_item": {"same_author": parts.item_item["same_author"]}}, "item_filter among them"),
+        (lambda parts: {"item_item": parts.item_item | {"odd": ItemItem(csr_matrix((3, 3)))}}, "item-item models"),
+        (lambda parts: {"item_item": parts.item_item | {"odd": ItemItem(nan_matrix(60))}}, "finite"),
+    ],
+)
+def test_models_and_facts_that_do_not_fit_together_are_refused(taught_folder: Path, change, claim: str) -> None:
+    manifest, parts = read_parts(taught_folder)
+    _check_together(manifest, parts)
+    with pytest.raises(BundleError, match=f"do not fit together.*{claim}"):
+        _check_together(manifest, replace(parts, **change(parts)))
+
+
+def with_trees(parts: BundleParts, **changes: object) -> Ranker:
+    return replace(parts.ranker, trees=replace(parts.ranker.trees, **changes))
+
+
+def with_tiers(parts: BundleParts, tiers: dict) -> dict:
+    return parts.blend | {"tiers": tiers}
+
+
+def nan_matrix(n: int) -> csr_matrix:
+    return csr_matrix(([np.nan], ([0], [1])), shape=(n, n))
+
+
+def test_trees_that_the_manifest_does_not_list_are_not_read(taught_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / taught_folder.name
+    shutil.copytree(taught_folder, folder)
+    manifest = json.loads((folder / names.MANIFEST).read_text())
+    del manifest["parts"][names.trees_part(0)]
+    (folder / names.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="in its manifest"):
+        Bundle.load(folder)
+
+
+def test_new_works_get_the_bonus_of_the_ranker(taught_folder: Path) -> None:
+    manifest, parts = read_parts(taught_folder)
+    plain = Bundle(manifest, parts)
+    last = plain.recommend(WARM, plain.ranker.candidates).indices[-1]
+    readers = parts.facts.readers.copy()
+    readers[last] = 0
+    bonus = Bundle(
+        manifest, replace(parts, ranker=with_trees(parts, new_bonus=50.0), facts=replace(parts.facts, readers=readers))
+    )
+    assert bonus.recommend(WARM, 1).indices == [last]
+    (told,) = bonus.explained(bonus.ranked(WARM, bonus.score(WARM)), [last])
+    assert told.contributions["new_work"] == 50.0
 
 
 def test_a_lost_tree_is_noticed(tmp_path: Path) -> None:

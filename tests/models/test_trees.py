@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import lightgbm as lgb
@@ -54,3 +56,21 @@ def test_what_is_no_model_is_refused_in_words(grown: lgb.Booster, rows: np.ndarr
         Booster("forest\n")
     with pytest.raises(BundleError, match="LightGBM refuses"):
         Booster(grown.model_to_string()).scores(rows[:, :2])
+
+
+@pytest.mark.parametrize("damage", [("num_leaves=", "num_laves="), ("Tree=1\n", "Treee=1\n"), ("left_child=", "left=")])
+def test_a_damaged_model_is_refused_and_does_not_end_the_process(grown: lgb.Booster, damage: tuple[str, str]) -> None:
+    """In a process of its own: LightGBM ends it where it reads such a text in parallel."""
+    code = """
+import sys
+from bookworks.errors import BundleError
+from bookworks.models.trees import Booster
+try:
+    print("read", Booster(sys.stdin.read()).rounds)
+except BundleError as error:
+    print("refused", error)
+"""
+    text = grown.model_to_string().replace(*damage)
+    done = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("refused LightGBM refuses" if damage[0] != "Tree=1\n" else ("read", "refused"))

@@ -27,7 +27,7 @@ from training.recommenders.content import (
 from training.recommenders.item_item import ItemFilterParams, ItemFilterRecommender
 from training.recommenders.new_works import allowed, as_far_as, recall_of_others
 from training.recommenders.ranker import Ranker, RankerParams, candidates_of, earlier, feature_names
-from training.recommenders.trees import Taught, calibrate, new_bonus
+from training.recommenders.trees import Taught, TreesParams, calibrate, grow, new_bonus
 from training.split_files import hold_out
 
 OPTIONS = Options(seed=3, threads=1)
@@ -80,7 +80,7 @@ def test_new_works_get_a_bonus_that_costs_the_others_no_more() -> None:
     """Of 100 candidates the last is new and the 20th was read: with a bonus above 0.8 it is pushed out."""
     read = np.zeros((10, 100), dtype=bool)
     read[:, 19] = True
-    taught = Taught(np.zeros((0, 0), dtype=np.float32), read, *[np.ones(10, dtype=np.int64)] * 2)
+    taught = Taught(np.zeros((0, 0), dtype=np.float32), read, *[np.ones(10, dtype=np.int64)] * 2, np.arange(10))
     scores = np.tile(-0.01 * np.arange(100, dtype=np.float32), (10, 1))
     new = np.zeros_like(read)
     new[:, 99] = True
@@ -95,7 +95,7 @@ def test_probabilities_are_calibrated() -> None:
     rng = np.random.default_rng(0)
     scores = rng.normal(0, 2, 40_000).astype(np.float32)
     read = rng.random(scores.size) < 1 / (1 + np.exp(2 - scores / 2))
-    slope, intercept, error = calibrate(scores, read)
+    slope, intercept, error = calibrate(scores, read, np.arange(scores.size) % 2 == 0)
     assert (slope, intercept) == (pytest.approx(0.5, abs=0.03), pytest.approx(-2, abs=0.06))
     assert error < 0.02
     assert logistic(scores, slope, intercept).mean() == pytest.approx(read.mean(), abs=1e-3)
@@ -255,3 +255,50 @@ def test_ease_is_that_of_the_definition(data: Dataset) -> None:
 def test_the_filter_keeps_all_when_asked(data: Dataset) -> None:
     full = ItemFilterRecommender.fit(data, ItemFilterParams(), OPTIONS).matrix
     assert full.nnz > ItemFilterRecommender.fit(data, ItemFilterParams(top_k=5), OPTIONS).matrix.nnz
+
+
+def lesson(n_readers: int, seed: int, signal: float) -> Taught:
+    """Candidates in the order of the blend, which knows nothing; one feature tells what is read by `signal`."""
+    rng = np.random.default_rng(seed)
+    read = rng.random((n_readers, 30)) < 0.1
+    rows = rng.normal(size=(n_readers, 30, 2)).astype(np.float32)
+    rows[:, :, 1] += np.float32(signal) * read
+    rows[:, :, 0] = 1.0
+    counts = read.sum(axis=1)
+    return Taught(rows.reshape(-1, 2), read, counts, counts, np.arange(n_readers))
+
+
+TURNS = TreesParams(trees=20, min_rows=20, held_out_readers=0.25, turns=4, surely=2.0, bags=1, leaves=4)
+
+
+def grown(lessons: list[Taught], config: TreesParams = TURNS) -> tuple:
+    return grow(lessons, ["readers", "told"], config, OPTIONS, -1.0)
+
+
+def test_trees_serve_only_where_they_surely_gain() -> None:
+    trees, told = grown([lesson(200, 5, 2.0)])
+    assert trees is not None
+    assert told["valid_ndcg_at_20"]["binary"] > told["valid_ndcg_at_20"]["blend"] + 0.1
+    noises = [grown([lesson(200, seed, 0.0)]) for seed in range(8)]
+    assert sum(trees is not None for trees, _ in noises) <= 1  # two standard errors are passed by chance now and then
+    for _, told in noises:  # of readers who taught nothing: no better than chance
+        assert told["valid_ndcg_at_20"]["binary"] == pytest.approx(told["valid_ndcg_at_20"]["blend"], abs=0.06)
+
+
+def test_a_reader_is_held_out_of_all_lessons_at_once() -> None:
+    """Rows that tell the reader apart teach what was read; nobody's own rows may rank his others."""
+    one = lesson(120, 6, 0.0)
+    number = np.repeat(np.arange(120), 30) + np.tile(np.arange(30) / 30, 120)
+    own = Taught(np.column_stack([np.ones(3600), number]).astype(np.float32), *list(vars(one).values())[1:])
+    trees, told = grow(
+        [own, own], ["readers", "told"], TURNS.model_copy(update={"leaves": 31, "min_rows": 1}), OPTIONS, -1.0
+    )
+    assert told["valid_ndcg_at_20"]["binary"] < told["valid_ndcg_at_20"]["blend"] + 0.06
+    assert trees is None
+
+
+def test_nothing_to_learn_from_gives_no_trees() -> None:
+    unread = lesson(50, 7, 0.0)
+    nothing = Taught(unread.rows, np.zeros_like(unread.read), unread.n_relevant, unread.n_others, unread.readers)
+    for lessons in ([], [nothing]):
+        assert grown(lessons)[0] is None

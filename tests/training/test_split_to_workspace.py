@@ -9,8 +9,10 @@ import pytest
 
 from tests.support.datasets import make_dataset, with_titles
 from training import evaluate, train_als, train_gnn, train_item_item, train_popularity, train_ranker, train_two_tower
+from training.blend import as_sessions
 from training.dataset import TEST, TRAIN, VALID, load_dataset
 from training.files import EVALUATION, METRICS, RANKER, TITLES, read_json
+from training.held_out import make_held_out
 from training.split_to_workspace import STAGES, with_valid, write
 
 MODULES = {
@@ -63,3 +65,28 @@ def test_the_held_out_rows_teach_the_ranker_and_no_source(workspace: Path, monke
     readers = np.bincount(data.rows(TRAIN)["work"].to_numpy(), minlength=data.n_works)
     bundle = evaluate.finished_bundle(data)
     np.testing.assert_array_equal(bundle.facts.readers, readers)
+
+
+def test_a_session_is_not_taught_that_what_was_read_before_is_not_liked(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+    data = load_dataset()
+    bundle = evaluate.finished_bundle(data)
+    known = train_ranker.teachers(make_held_out(data, (TRAIN,), VALID, 0.4, 100), 10)
+    sessions = as_sessions(known.states, 2)
+    asked = []
+    candidates = type(bundle).candidates
+
+    def seen(self, state, n, hidden=()):
+        found = candidates(self, state, n, hidden)
+        asked.append(set(found.works.tolist()))
+        return found
+
+    monkeypatch.setattr(type(bundle), "candidates", seen)
+    taught = train_ranker.lesson(bundle, sessions, known, 10)
+    assert len(taught) == len(known) > 0
+    assert any(len(state.history) > 2 for state in known.states)
+    for works, state in zip(asked, known.states, strict=True):
+        assert len(works) == 10
+        assert not works & set(state.history)

@@ -133,8 +133,9 @@ def test_hard_negatives_are_those_that_a_reader_of_the_batch_likes_best() -> Non
     )
     found = {}
     for reader in range(min(data.n_trained, data.n_works)):
-        known = task.histories.draw(torch.tensor([reader]), 0.3).known
-        found[reader in known.works] = task._hard(torch.tensor([reader]), known).tolist() == [reader]
+        draw = task.histories.draw(torch.tensor([reader]), 0.3)
+        read = reader in draw.known.works or reader in draw.targets
+        found[read] = task._hard(torch.tensor([reader]), draw).tolist() == [reader]
     assert found == {True: False, False: True}
     assert torch.isfinite(task(torch.arange(4)))
 

@@ -40,7 +40,7 @@ class ItemItemRecommender(Recommender):
 
 
 class ItemFilterParams(Params):
-    """Section `train_item_filter`."""
+    """Config of `item_filter`."""
 
     reader_power: float = Field(0.25, ge=0, le=1)
     work_power: float = Field(0.3, ge=0, le=1)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from bookworks.metrics.ranking import PAD
 from bookworks.models.item_item import largest
 from training.recommenders.als import AlsRecommender
 from training.recommenders.base import Floats, Recommender
@@ -34,15 +35,15 @@ def nearest_to(histories: sparse.csr_matrix, near: Near, works: npt.NDArray[np.i
     Args:
         histories: [n_readers, n_works].
         near: of `near_of`.
-        works: candidates, each once a reader but for padding, [n_readers, n_candidates].
+        works: candidates, each once a reader, padded with -1, [n_readers, n_candidates].
     """
     found = np.zeros(works.shape, dtype=np.float32)
     for row, (start, end) in enumerate(zip(histories.indptr[:-1], histories.indptr[1:], strict=True)):
-        read = histories.indices[start:end]
+        read, n = histories.indices[start:end], int(np.count_nonzero(works[row] != PAD))
         if not read.size:
             continue
         if isinstance(near, np.ndarray):
-            found[row] = (near[works[row]] @ near[read].T).max(axis=1)
+            found[row, :n] = (near[works[row, :n]] @ near[read].T).max(axis=1)
         else:
-            found[row] = largest(near, read, works[row])
+            found[row, :n] = largest(near, read, works[row, :n])
     return found

@@ -170,7 +170,7 @@ def candidates_of(blend: Blend, facts: WorkFacts, part: Batch, n: int) -> tuple[
     rows = np.arange(len(part))[:, None]
     own = {name: values[rows, works] for name, values in scores.items()}
     blended = np.where(np.isfinite(lists.scores), lists.scores, 0.0)
-    near = {name: nearest_to(part.histories, values, works) for name, values in near_of(blend.members).items()}
+    near = {name: nearest_to(part.histories, values, lists.works) for name, values in near_of(blend.members).items()}
     return lists, features(own, blended, near, facts, part.histories, works), total
 
 
@@ -221,7 +221,7 @@ def teach(blend: Blend, facts: WorkFacts, known: Asked, n: int, threads: int) ->
 
     parts = side_by_side(work, _parts(known), threads)
     rows, read = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
-    return Taught(rows, read, known.n_relevant, others_of(known.relevant, blend.new))
+    return Taught(rows, read, known.n_relevant, others_of(known.relevant, blend.new), known.readers)
 
 
 def _parts(known: Asked) -> Iterator[tuple[Batch, list[list[int]]]]:

@@ -50,12 +50,14 @@ class Taught:
         read: whether each was read, bool [n_readers, n_candidates].
         n_relevant: held-out works of each reader, also those that are no candidates, [n_readers].
         n_others: those of them that are no new works, [n_readers].
+        readers: who each is; one may be there several times, [n_readers].
     """
 
     rows: Floats
     read: npt.NDArray[np.bool_]
     n_relevant: npt.NDArray[np.int64]
     n_others: npt.NDArray[np.int64]
+    readers: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         """Readers."""
@@ -68,8 +70,13 @@ class Taught:
 
     def some(self, readers: npt.NDArray[np.bool_]) -> Taught:
         """These readers alone."""
-        part = (values[readers] for values in (self.read, self.n_relevant, self.n_others))
+        part = (values[readers] for values in (self.read, self.n_relevant, self.n_others, self.readers))
         return Taught(self.rows[self.rows_of(readers)], *part)
+
+    def first_half(self) -> npt.NDArray[np.bool_]:
+        """Marks the rows of every second reader, each with all its lessons."""
+        _, place = np.unique(self.readers, return_inverse=True)
+        return np.repeat(place % 2 == 0, self.read.shape[1])
 
     def rows_of(self, readers: npt.NDArray[np.bool_]) -> Rows:
         """Places of these readers' candidates among `rows`."""
@@ -91,13 +98,13 @@ def grow(
     """The trees of the objective that ranks held-out readers best; none where the blend ranks them as well.
 
     Objective and number of trees are chosen on readers that did not teach the trees that rank them; then all teach.
-    Of every lesson the same readers are held out: lessons of one dataset have the same readers in the same order.
+    A reader is held out of every lesson at once. The list of lessons is emptied, as they fill the memory.
     """
     if not lessons:
         return None, untaught()
-    turn = np.concatenate([_turns(len(lesson), config) for lesson in lessons])
     taught = _together(lessons)
     lessons.clear()
+    turn = _turns(taught.readers, config)
     hit = taught.read.any(axis=1)  # the others teach no order
     held = [turn == number for number in range(config.turns) if (turn == number).any()]
     if not held or not all((hit & ~out).any() for out in held):
@@ -114,14 +121,16 @@ def grow(
     bags = tuple(_boost(part, _settings(best, config, options, bag), rounds) for bag in range(config.bags))
     new = (kept.rows[:, names.index("readers")] == 0).reshape(kept.read.shape)
     bonus = new_bonus(kept, scores[best].reshape(kept.read.shape), new, config.new_steps, new_cost)
-    slope, intercept, error = calibrate(scores[best], kept.read.ravel())
+    slope, intercept, error = calibrate(scores[best], kept.read.ravel(), kept.first_half())
     found = {"trees": rounds * config.bags, "new_bonus": bonus, "calibration_error": error}
+    found["share_read"] = float(kept.read.mean())
     return Trees(bags, bonus, slope, intercept), told | found
 
 
-def _turns(n: int, config: TreesParams) -> npt.NDArray[np.int64]:
-    """In which turn each of `n` readers is held out, the last first; -1: in none."""
-    turn = np.floor((1 - (np.arange(n) + 0.5) / max(n, 1)) / config.held_out_readers).astype(np.int64)
+def _turns(readers: npt.NDArray[np.int64], config: TreesParams) -> npt.NDArray[np.int64]:
+    """In which turn each reader is held out, the last first; -1: in none."""
+    who, place = np.unique(readers, return_inverse=True)
+    turn = np.floor((1 - (place + 0.5) / max(who.size, 1)) / config.held_out_readers).astype(np.int64)
     return np.where(turn < config.turns, turn, -1)
 
 
@@ -132,7 +141,8 @@ def _compared(
     found = {name: kept.ndcg(values) for name, values in scores.items()}
     blend = kept.ndcg(-np.tile(np.arange(kept.read.shape[1], dtype=np.float32), len(kept)))
     best = max(found, key=lambda name: float(found[name].mean()))
-    gain = found[best] - blend
+    _, place = np.unique(kept.readers, return_inverse=True)  # a reader's lessons are no independent trials
+    gain = np.bincount(place, found[best] - blend) / np.bincount(place)
     surely = gain.mean() > config.surely * gain.std() / np.sqrt(gain.size)
     means = {name: float(values.mean()) for name, values in (found | {"blend": blend}).items()}
     return best if surely else None, _report(best if surely else None, means)
@@ -169,34 +179,33 @@ def new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], steps: S
     return as_far_as(cost, steps if new.any() else steps[:1], others)
 
 
-def calibrate(scores: Floats, read: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Slope and intercept of Platt's logistic function, and the calibration error on rows that it has not seen.
+def calibrate(scores: Floats, read: npt.NDArray[np.bool_], first: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Slope and intercept of Platt's logistic function, and the calibration error on readers that it has not seen.
 
     The error is the mean difference of probability and share over ten bins of equally many rows (expected calibration
-    error; Naeini et al. 2015), of a function fitted to the first half and tried on the second.
+    error; Naeini et al. 2015), of a function fitted to the rows of `first` and tried on the others.
 
     Args:
         scores: of the trees, [n].
         read: whether each was read, [n].
+        first: rows of one half of the readers, [n].
     """
     from sklearn.linear_model import LogisticRegression
 
-    def fitted(part: slice) -> tuple[float, float]:
+    def fitted(part: npt.NDArray[np.bool_]) -> tuple[float, float]:
         if read[part].all() or not read[part].any():
             return 1.0, 0.0
         model = LogisticRegression(C=np.inf).fit(scores[part, None].astype(np.float64), read[part])
         return float(model.coef_[0, 0]), float(model.intercept_[0])
 
-    half = scores.size // 2
-    trial = logistic(scores[half:], *fitted(slice(0, half)))
+    trial, seen = logistic(scores[~first], *fitted(first)), read[~first]
     bins = np.array_split(np.argsort(trial, kind="stable"), 10)
-    seen = read[half:]
     gaps = [abs(float(trial[rows].mean()) - float(seen[rows].mean())) * rows.size for rows in bins if rows.size]
-    return *fitted(slice(None)), sum(gaps) / max(seen.size, 1)
+    return *fitted(np.ones_like(first)), sum(gaps) / max(seen.size, 1)
 
 
 def _together(lessons: list[Taught]) -> Taught:
-    names = ("rows", "read", "n_relevant", "n_others")
+    names = ("rows", "read", "n_relevant", "n_others", "readers")
     return Taught(*(np.concatenate([getattr(lesson, name) for lesson in lessons]) for name in names))
 
 
