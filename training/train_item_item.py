@@ -60,9 +60,20 @@ def fit_all(data: Dataset, params: ItemItemParams, options: Options) -> dict[str
 
 def strongest(matrix: sparse.csr_matrix | np.ndarray, k: int) -> sparse.csr_matrix:
     """The `k` largest entries above 0 of each row, float32."""
-    parts = (matrix[start : start + BLOCK_ROWS] for start in range(0, matrix.shape[0], BLOCK_ROWS))
-    kept = [keep_top(sparse.csr_matrix(part).maximum(0), k) for part in parts]
-    return sparse.csr_matrix(sparse.vstack(kept), dtype=np.float32) if kept else sparse.csr_matrix(matrix)
+    if sparse.issparse(matrix):
+        return keep_top(sparse.csr_matrix(matrix).maximum(0), k)
+    starts = range(0, len(matrix), BLOCK_ROWS)
+    kept = [_strongest_of(matrix[start : start + BLOCK_ROWS], min(k, matrix.shape[1])) for start in starts]
+    return sparse.csr_matrix(sparse.vstack(kept), dtype=np.float32)
+
+
+def _strongest_of(rows: np.ndarray, k: int) -> sparse.csr_matrix:
+    columns = np.argpartition(rows, rows.shape[1] - k, axis=1)[:, rows.shape[1] - k :]
+    values = np.maximum(np.take_along_axis(rows, columns, axis=1), 0.0)
+    owner = np.repeat(np.arange(len(rows)), k)
+    found = sparse.csr_matrix((values.ravel(), (owner, columns.ravel())), shape=rows.shape)
+    found.eliminate_zeros()
+    return found
 
 
 def main() -> None:

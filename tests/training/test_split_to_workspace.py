@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from tests.support.datasets import make_dataset, with_titles
 from training import evaluate, train_als, train_gnn, train_item_item, train_popularity, train_ranker, train_two_tower
@@ -90,3 +91,13 @@ def test_a_session_is_not_taught_that_what_was_read_before_is_not_liked(
     for works, state in zip(asked, known.states, strict=True):
         assert len(works) == 10
         assert not works & set(state.history)
+
+
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_the_strongest_entries_of_each_row_are_kept(k: int) -> None:
+    dense = np.random.default_rng(0).normal(size=(2100, 20)).astype(np.float32)
+    found = train_item_item.strongest(dense, k).toarray()
+    for row, kept in zip(dense[::300], found[::300], strict=True):
+        expected = np.where(np.isin(np.arange(20), np.argsort(-row)[:k]), np.maximum(row, 0.0), 0.0)
+        np.testing.assert_array_equal(kept, expected)
+    np.testing.assert_array_equal(train_item_item.strongest(sparse.csr_matrix(dense), k).toarray(), found)
