@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.errors import BookworksError
-from bookworks.models.bundle import Bundle, Order, Scored, top
+from bookworks.models.bundle import Bundle, Order, Scored, top, without
 from bookworks.models.reader import Nearest, ReaderState
 from bookworks.models.trees import Explained
 from serving import metrics, rules
@@ -154,7 +152,7 @@ def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterab
         return served.bundle.ranked(state, scored, banned)
     except BookworksError:
         trace.without(RANKER)
-        return Order(scored.total.copy())
+        return Order(without(scored.total, set(banned)))
 
 
 def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) -> list[Explained | None]:
@@ -166,11 +164,9 @@ def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) 
         return [None] * len(chosen)
 
 
-def rules_step(served: Served, total: Any, banned: Iterable[int], n: int) -> list[int]:
+def rules_step(served: Served, total: Any, n: int) -> list[int]:
     """Works to show, best first: a shortlist is enough nearly always, else the whole catalogue is looked through."""
     catalogue = served.catalogue
-    hidden = set(banned)
-    total[np.fromiter(hidden, dtype=np.int64, count=len(hidden))] = -np.inf
     chosen: list[int] = []
     for length in (n * SHORTLIST, len(total)):
         chosen = rules.choose(
@@ -219,7 +215,7 @@ def recommend(
     with trace.step("rank"):
         order = rank_step(served, known.state, scored, banned, trace)
     with trace.step("rules"):
-        chosen = rules_step(served, order.total, banned, n)
+        chosen = rules_step(served, order.total, n)
     with trace.step("slate"):
         added = scored.added.items()
         told = explain_step(bundle, order, chosen, trace) if explain else [None] * len(chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bookworks.models.bundle_files import BundleContent, Ranker
+from bookworks.models.bundle import Bundle
+from bookworks.models.bundle_files import BundleContent, Origin, Ranker, write_bundle
 from training.dataset import Dataset
 from training.files import ITEM_ITEM, POPULARITY, SNAPSHOT, TWO_TOWER, read_json
 from training.recommenders.encoded import EncodedRecommender
@@ -49,6 +52,12 @@ def assemble(
         ranker=ranker,
         rules={"max_per_author": max_per_author},
     )
+
+
+def drafted(content: BundleContent) -> Bundle:
+    """The bundle of this content, as the service would load it; nothing of it stays on the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Bundle.load(write_bundle(Path(folder), content, Origin("draft", "draft", "draft", ""), {}))
 
 
 def item_item_models() -> dict[str, ItemItemRecommender]:

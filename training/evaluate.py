@@ -6,17 +6,14 @@ The test part is read once, here; `blend` and `ranker` are the bundle without it
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 from pydantic import Field
 
 from bookworks.cli.entry import run
 from bookworks.metrics.ranking import Ranked
 from bookworks.models.bundle import Bundle
-from bookworks.models.bundle_files import Origin, read_ranker, write_bundle
-from training.assemble import assemble, item_item_models
+from bookworks.models.bundle_files import read_ranker
+from training.assemble import assemble, drafted, item_item_models
 from training.bundle import BundleParams
 from training.dataset import TEST, TRAIN, VALID, Dataset, load_dataset
 from training.files import (
@@ -51,9 +48,7 @@ class EvaluateParams(Params):
 def finished_bundle(data: Dataset) -> Bundle:
     """The workspace's models as the bundle that serves them."""
     max_per_author = load_params("bundle", BundleParams).max_per_author
-    content = assemble(data, read_json(BLEND), read_ranker(RANKER), max_per_author)
-    with tempfile.TemporaryDirectory() as folder:
-        return Bundle.load(write_bundle(Path(folder), content, Origin("draft", "draft", "draft", ""), {}))
+    return drafted(assemble(data, read_json(BLEND), read_ranker(RANKER), max_per_author))
 
 
 def rank_models(data: Dataset, tests: HeldOut, seed: int, threads: int) -> dict[str, Ranked]:

@@ -6,9 +6,7 @@ the blend and teach the trees which of its candidates are read; the test part is
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
@@ -16,11 +14,11 @@ from pydantic import Field
 from bookworks.cli.entry import run
 from bookworks.metrics.ranking import find_hits
 from bookworks.models.bundle import Bundle
-from bookworks.models.bundle_files import Origin, Ranker, write_bundle, write_ranker
+from bookworks.models.bundle_files import Ranker, write_ranker
 from bookworks.models.reader import ReaderState
-from training.assemble import assemble
+from training.assemble import assemble, drafted
 from training.blend import BlendGrid, as_sessions, choose_blend
-from training.dataset import TRAIN, VALID, Dataset, load_dataset
+from training.dataset import TRAIN, VALID, load_dataset
 from training.files import BLEND, BLEND_CHOICES, METRICS, RANKER, write_json
 from training.held_out import HeldOut, make_held_out
 from training.params import Options, load_params
@@ -37,12 +35,6 @@ class RankerParams(TreesParams):
     new_cost: float = Field(0.005, ge=0, description="Recall@20 that other works may lose for each tenth of new works.")
     blend_readers: int = Field(500, ge=1, description="Of these the blend is chosen by so many.")
     blend: BlendGrid = BlendGrid()
-
-
-def draft_bundle(data: Dataset) -> Bundle:
-    """The workspace's models as a bundle whose blend is still to be chosen."""
-    with tempfile.TemporaryDirectory() as folder:
-        return Bundle.load(write_bundle(Path(folder), assemble(data), Origin("draft", "draft", "draft", ""), {}))
 
 
 def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int) -> Taught:
@@ -78,7 +70,7 @@ def main() -> None:
     data = load_dataset()
     valid = make_held_out(data, (TRAIN,), VALID, params.relevant_weight, params.readers)
     some = valid.some(valid.rows_by_hash(params.blend_readers))
-    draft = draft_bundle(data)
+    draft = drafted(assemble(data))
     blend, choices = choose_blend(draft, some.states, some.relevant, params.blend, params.session_length)
     write_json(BLEND, {"tiers": blend.tiers, "history_share": blend.history_share})
     write_json(BLEND_CHOICES, {tier: asdict(choice) for tier, choice in choices.items()})

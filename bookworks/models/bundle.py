@@ -211,7 +211,7 @@ class Bundle:
         """
         weights = self.blend.tiers[self.tier_of(state)]
         wanted = {name for name, weight in weights.items() if weight}
-        wanted |= set(self.sources if every or self._ranks(state) else ())
+        wanted |= set(self.sources if every or self._ranker_of(state) else ())
         own = self._own_scores(state, wanted)
         total = np.zeros(len(self), dtype=np.float32)
         added: dict[str, Floats] = {}
@@ -247,18 +247,19 @@ class Bundle:
         centred[rows] = self.item_vectors[rows] @ vector - mean
         return centred
 
-    def _ranks(self, state: ReaderState) -> bool:
-        return self.ranker is not None and bool(state.history)
+    def _ranker_of(self, state: ReaderState) -> Ranker | None:
+        """What orders this reader's candidates."""
+        return self.ranker if state.history else None
 
     def ranked(self, state: ReaderState, scored: Scored, hidden: Iterable[int] = ()) -> Order:
         """The order in which works are shown, without the history and `hidden`.
 
         The blend's candidates come first, in the order of the ranker; without one the blend's own scores stay.
         """
-        total = _without(scored.total, {*state.history, *hidden})
-        if self.ranker is None or not state.history:
+        total, ranker = without(scored.total, {*state.history, *hidden}), self._ranker_of(state)
+        if ranker is None:
             return Order(total)
-        found, trees = self._featured(state, scored, total, self.ranker.candidates), self.ranker.trees
+        found, trees = self._featured(state, scored, total, ranker.candidates), ranker.trees
         if found.works.size:
             values = trees.scores(found.rows) + np.float32(trees.new_bonus) * self._is_new(found.works)
             total[found.works] = total[found.works[0]] + 1.0 + values - values.min()
@@ -286,7 +287,7 @@ class Bundle:
             hidden: further works that are no candidates.
         """
         scored = self.score(state, every=True)
-        return self._featured(state, scored, _without(scored.total, {*state.history, *hidden}), n)
+        return self._featured(state, scored, without(scored.total, {*state.history, *hidden}), n)
 
     def _featured(self, state: ReaderState, scored: Scored, total: Floats, n: int) -> Candidates:
         works = np.asarray(top(total, n), dtype=np.int64)
@@ -424,7 +425,7 @@ def _add(name: str, own: dict[str, Floats], weights: dict[str, float], total: Fl
         total += added[name]
 
 
-def _without(scores: Floats, hidden: set[int]) -> Floats:
+def without(scores: Floats, hidden: set[int]) -> Floats:
     """A copy with -inf for some works."""
     shown = scores.copy()
     shown[np.fromiter(hidden, dtype=np.int64, count=len(hidden))] = -np.inf

@@ -6,7 +6,6 @@ fitted again to all rows and the trees kept. So no source has seen what the tree
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +16,25 @@ import numpy.typing as npt
 from pydantic import Field
 
 from bookworks.metrics.ranking import PAD, find_hits
+from bookworks.models import bundle_files
 from bookworks.models.ranker_features import features, names_of
-from bookworks.models.trees import Booster, Explained, Trees
+from bookworks.models.trees import Explained, Trees
 from bookworks.models.work_facts import WorkFacts
 from training.dataset import VALID, Dataset
 from training.params import Options
 from training.recommenders.all import Fitter
-from training.recommenders.base import Batch, Floats, Lists, Recommender, best_of, joined, side_by_side, without_history
+from training.recommenders.base import (
+    Batch,
+    Floats,
+    Lists,
+    Recommender,
+    best_of,
+    joined,
+    read_values,
+    side_by_side,
+    without_history,
+    write_values,
+)
 from training.recommenders.blend import (
     Asked,
     Blend,
@@ -127,21 +138,15 @@ class Ranker(Recommender):
         """Write the trees, the facts and the blend."""
         self.blend.save(folder / "blend")
         self.facts.save(folder / "facts.npz")
-        told: dict[str, Any] = {"candidates": self.candidates, "report": self.report}
-        if self.trees is not None:
-            for place, booster in enumerate(self.trees.boosters):
-                (folder / f"trees_{place}.txt").write_text(booster.text, encoding="utf-8")
-            told["trees"] = self.trees.constants
-        (folder / "ranker.json").write_text(json.dumps(told), encoding="utf-8")
+        bundle_files.write_ranker(folder, bundle_files.Ranker(self.trees, self.candidates) if self.trees else None)
+        write_values(folder / "report.json", {"candidates": self.candidates, "report": self.report})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        told = json.loads((folder / "ranker.json").read_text(encoding="utf-8"))
-        files = sorted(folder.glob("trees_*.txt"), key=lambda file: int(file.stem.rpartition("_")[2]))
-        boosters = tuple(Booster(file.read_text(encoding="utf-8")) for file in files)
-        trees = Trees(boosters, **told["trees"]) if boosters else None
-        facts = WorkFacts.load(folder / "facts.npz")
+        told = read_values(folder / "report.json")
+        ranker, facts = bundle_files.read_ranker(folder), WorkFacts.load(folder / "facts.npz")
+        trees = ranker.trees if ranker else None
         return cls(Blend.load(folder / "blend"), facts, trees, told["candidates"], told["report"])
 
 
