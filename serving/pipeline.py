@@ -13,7 +13,7 @@ from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.errors import BookworksError
 from bookworks.models.bundle import Bundle, Order, Scored, top, without
-from bookworks.models.reader import Nearest, ReaderState
+from bookworks.models.reader import Context, Nearest, ReaderState
 from bookworks.models.trees import Explained
 from serving import metrics, rules
 from serving.bundles import Served
@@ -94,6 +94,7 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
         age_bin=age_bin(bundle, online.profile),
         country=online.profile.get("country"),
         tastes=flat_tastes(online.profile.get("tastes")),
+        context=Context.at(clock.now(), online.latest_at),
     )
     return Known(state, frozenset(banned | set(history)))
 

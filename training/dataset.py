@@ -23,7 +23,8 @@ class Dataset:
     Attributes:
         works: row i is work index i; needs `work_id`.
         readers: row r is reader r; `user_id`, `age_bin`, `country`. The first `n_trained` have training rows.
-        interactions: `reader`, `work` (row numbers), `weight`, `part`, oldest first for each reader.
+        interactions: `reader`, `work` (row numbers), `weight`, `part`, oldest first for each reader; `occurred_at`
+            where times are known.
         n_trained: readers with at least one training row; the encoder's index of reader r is r + 1.
         titles: embedding of each work's title, rows of length 1, float16 [n_works, dim]; None where there are none.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,13 @@ import numpy.typing as npt
 from bookworks.metrics.bootstrap import Interval, coverage_interval, mean_interval
 from bookworks.metrics.ranking import Ranked, find_hits, ndcg_at, novelty, pad, recall_at
 from bookworks.models.bundle import Bundle
-from bookworks.models.reader import ReaderState
+from bookworks.models.reader import Context, ReaderState
 from training.dataset import Dataset
 from training.recommenders.base import Batch
 from training.split import hash_share
 
 KS = (10, 20)
+OCCURRED_AT = "occurred_at"
 SLICES = ("all", "warm", "session", "cold")
 
 
@@ -85,17 +87,31 @@ def make_held_out(
     ages, countries = data.labels("age_bin"), data.labels("country")
     rows = np.where(readers < data.n_trained, readers, -1)
     past = data.histories(readers, *known)
+    asked, latest = _times(data, "min", held_out), _times(data, "max", *known)
     held = held.tocsr()
     return HeldOut(
         batch=Batch(rows, histories[readers], [ages[r] for r in readers], [countries[r] for r in readers]),
         states=[
-            ReaderState(users[r], works, weights, ages[r], countries[r])
+            ReaderState(users[r], works, weights, ages[r], countries[r], context=_context(asked.get(r), latest.get(r)))
             for r, (works, weights) in zip(readers, past, strict=True)
         ],
         relevant=[held.indices[held.indptr[r] : held.indptr[r + 1]].tolist() for r in readers],
         slices=np.where(rows >= 0, "warm", np.where([bool(works) for works, _ in past], "session", "cold")),
         n_works=data.n_works,
     )
+
+
+def _times(data: Dataset, which: str, *parts: str) -> dict[int, datetime | None]:
+    """Reader -> the earliest (`min`) or latest (`max`) time in these parts; none where there are no times."""
+    if OCCURRED_AT not in data.interactions.column_names:
+        return {}
+    found = data.rows(*parts).group_by("reader").aggregate([(OCCURRED_AT, which)])
+    return dict(zip(found["reader"].to_pylist(), found[f"{OCCURRED_AT}_{which}"].to_pylist(), strict=True))
+
+
+def _context(asked: datetime | None, latest: datetime | None) -> Context:
+    """Books are asked for when the first of the held-out ones was read."""
+    return Context() if asked is None else Context.at(asked, latest)
 
 
 def by_hash(ids: Sequence[str], n: int) -> npt.NDArray[np.int64]:

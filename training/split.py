@@ -63,6 +63,7 @@ def split(interactions: pa.Table, works: pa.Table, readers: pa.Table, params: Sp
             "work": pa.array([index_of[w] for w in table["work_id"].to_pylist()], pa.int64()),
             "weight": table["weight"].cast(pa.float32()),
             "part": pa.array(part.astype(str)),
+            "occurred_at": table["occurred_at"],
         }
     )
     n_trained = int(np.count_nonzero(users["trained"].to_numpy(zero_copy_only=False)))

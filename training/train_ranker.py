@@ -51,7 +51,8 @@ def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int) ->
     works = np.stack([candidates.works for candidates in found])
     rows = np.concatenate([candidates.rows for candidates in found])
     read, others = find_hits(works, known.relevant, known.n_works), others_of(known.relevant, bundle.facts.readers == 0)
-    return Taught(rows, read, known.n_relevant, others, known.batch.rows)
+    rated = known.n_relevant + np.array([len(whole.history) for whole in known.states])
+    return Taught(rows, read, known.n_relevant, others, rated, known.batch.rows)
 
 
 def teachers(known: HeldOut, n: int) -> HeldOut:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import redis
@@ -76,6 +77,7 @@ class OnlineReader:
         seen: books read or owned.
         dismissed: books sent away.
         profile: country, age_bin, tastes (decoded from JSON).
+        latest_at: time of the latest event of the history.
     """
 
     history: list[str] = field(default_factory=list)
@@ -83,6 +85,7 @@ class OnlineReader:
     seen: set[str] = field(default_factory=set)
     dismissed: set[str] = field(default_factory=set)
     profile: dict[str, Any] = field(default_factory=dict)
+    latest_at: datetime | None = None
 
 
 def remember(client: redis.Redis, events: Iterable[Event]) -> int:
@@ -166,21 +169,22 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
     """
     history, weights, seen, dismissed = (key.format(user_id) for key in _READER_KEYS)
     pipe = client.pipeline(transaction=False)
-    pipe.zrevrange(history, 0, online.HISTORY_LENGTH - 1)
+    pipe.zrevrange(history, 0, online.HISTORY_LENGTH - 1, withscores=True)
     pipe.hgetall(weights)
     pipe.smembers(seen)
     pipe.smembers(dismissed)
     pipe.hgetall(online.PROFILE.format(user_id))
     try:
-        ids, raw_weights, read, away_ids, profile = pipe.execute()
+        timed, raw_weights, read, away_ids, profile = pipe.execute()
     except redis.RedisError as error:
         raise away(error) from error
     return OnlineReader(
-        history=list(ids),
+        history=[book for book, _ in timed],
         weights={book: float(weight) for book, weight in raw_weights.items()},
         seen=set(read),
         dismissed=set(away_ids),
         profile=_decoded(profile),
+        latest_at=datetime.fromtimestamp(timed[0][1] / 1000, UTC) if timed and timed[0][1] > 0 else None,
     )
 
 

@@ -29,7 +29,7 @@ from bookworks.models.bundle_files import (
 )
 from bookworks.models.encoder import UNKNOWN
 from bookworks.models.item_item import largest
-from bookworks.models.ranker_features import features, names_of
+from bookworks.models.ranker_features import ABOUT, about, features, names_of
 from bookworks.models.reader import Nearest, ReaderState, Recommendation, Tier
 from bookworks.models.tastes import TasteIndex
 from bookworks.models.trees import Explained
@@ -81,7 +81,7 @@ class Candidates:
 
     Attributes:
         works: indices, the best of the blend first, int64 [n].
-        rows: features, float32 [n, n_features].
+        rows: features, float32 [n, n_features]; in an `Order` those that the trees know.
     """
 
     works: Ints
@@ -134,7 +134,7 @@ class Bundle:
         self.facts = parts.facts
         self.sources = (*parts.item_item, VECTORS, POPULARITY)
         self.ranker: Ranker | None = parts.ranker
-        self._check_ranker()
+        self._columns = self._columns_of_ranker()
         self._popularity = parts.popularity
         self._tastes = TasteIndex(parts.works)
         self._author_of: list[str | None] = (
@@ -260,6 +260,7 @@ class Bundle:
         if ranker is None:
             return Order(total)
         found, trees = self._featured(state, scored, total, ranker.candidates), ranker.trees
+        found = Candidates(found.works, found.rows[:, self._columns])
         if found.works.size:
             values = trees.scores(found.rows) + np.float32(trees.new_bonus) * self._is_new(found.works)
             total[found.works] = total[found.works[0]] + 1.0 + values - values.min()
@@ -305,22 +306,27 @@ class Bundle:
             self.facts,
             history,
             works[None],
+            about(state),
         )
         return Candidates(works, rows[0])
 
     @property
     def feature_names(self) -> list[str]:
         """Of the features of a candidate."""
-        return names_of(self.sources, (VECTORS, ITEM_FILTER), self.facts)
+        return names_of(self.sources, (VECTORS, ITEM_FILTER), self.facts, ABOUT)
 
-    def _check_ranker(self) -> None:
-        if self.ranker is not None and self.ranker.trees.names != self.feature_names:
+    def _columns_of_ranker(self) -> list[int]:
+        """Places of the features that the trees know; they may have been taught fewer than are known now."""
+        place = {name: column for column, name in enumerate(self.feature_names)}
+        names = self.ranker.trees.names if self.ranker else []
+        if unknown := [name for name in names if name not in place]:
             raise BundleError(
                 "The ranker was taught other features",
-                received=", ".join(self.ranker.trees.names),
-                allowed=", ".join(self.feature_names),
+                received=", ".join(unknown),
+                allowed=", ".join(place),
                 todo="train the bundle anew.",
             )
+        return [place[name] for name in names]
 
     def recommend(self, state: ReaderState, n: int, exclude: set[int] | frozenset[int] = frozenset()) -> Recommendation:
         """The best `n` works for a reader; fewer only where the catalogue has no more.

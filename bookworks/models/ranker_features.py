@@ -5,26 +5,38 @@ The same code makes the features that the trees learn from and those that they s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from bookworks.models.reader import ReaderState
 from bookworks.models.work_facts import WorkFacts
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 AGREE = 20  # a source agrees when the candidate is among its first so many
 SERIES = "series_id"
+ABOUT = ("age", "idle_days", "month")  # the reader and the request
+_NUMBER = re.compile(r"\d+")
 
 
-def names_of(sources: Iterable[str], near: Iterable[str], facts: WorkFacts) -> list[str]:
+def about(state: ReaderState) -> dict[str, Floats]:
+    """What is known of one reader and of the request, of each of `ABOUT` a value, [1]; NaN where it is unknown."""
+    age = _NUMBER.search(state.age_bin or "")
+    values = (float(age[0]) if age else np.nan, state.context.idle_days, state.context.month)
+    return {name: np.array([value], dtype=np.float32) for name, value in zip(ABOUT, values, strict=True)}
+
+
+def names_of(sources: Iterable[str], near: Iterable[str], facts: WorkFacts, told: Iterable[str] = ()) -> list[str]:
     """Names of the features, in the order of `features`."""
     names = [f"{source}_{what}" for source in sources for what in ("score", "share", "rank")]
     names += ["blend_score", "blend_share", "blend_rank", "agreeing"]
     names += [f"near_{name}" for name in near]
     names += ["readers", "expected_readers", "history_length", "history_readers", "readers_against_history"]
+    names += told
     names += [f"{field}_{what}" for field in facts.fields for what in ("read", "share", "works")]
     return names + (["years_apart"] if facts.dated else []) + (["places_on"] if SERIES in facts.fields else [])
 
@@ -36,6 +48,7 @@ def features(
     facts: WorkFacts,
     histories: sparse.csr_matrix,
     works: Ints,
+    told: Mapping[str, Floats] | None = None,
 ) -> Floats:
     """Features of the candidates of a few readers, float32 [n_readers, n_candidates, n_features].
 
@@ -46,11 +59,13 @@ def features(
         facts: of the works.
         histories: likings, float32 [n_readers, n_works].
         works: indices of the candidates, [n_readers, n_candidates].
+        told: of the readers and the request, [n_readers] each; see `about`.
     """
     blocks = [block for values in sources.values() for block in _of_source(values)]
     agreeing = np.stack(blocks[2::3]) < AGREE
     blocks += [*_of_source(blend), np.asarray(agreeing.sum(axis=0), dtype=np.float32), *near.values()]
     blocks += _of_readers(facts, histories, works)
+    blocks += [np.broadcast_to(values[:, None], works.shape) for values in (told or {}).values()]
     blocks += [block for field in facts.fields for block in _of_group(facts, field, histories, works)]
     if facts.dated:
         blocks.append(_years_apart(facts.year, histories, works))

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 Tier = Literal["warm", "session", "tastes", "cold"]
 TIERS: tuple[Tier, ...] = ("warm", "session", "tastes", "cold")
+
+
+@dataclass(frozen=True)
+class Context:
+    """When books are asked for; NaN where times are unknown.
+
+    Attributes:
+        idle_days: whole days since the latest event of the history.
+        month: 1 to 12, UTC.
+    """
+
+    idle_days: float = math.nan
+    month: float = math.nan
+
+    @classmethod
+    def at(cls, now: datetime, latest: datetime | None) -> Self:
+        """The context of a request.
+
+        Args:
+            now: when books are asked for, with a time zone.
+            latest: the latest event of the history, with a time zone; None where there is none or its time is unknown.
+        """
+        idle = math.nan if latest is None else float(max(now - latest, timedelta()).days)
+        return cls(idle, float(now.astimezone(UTC).month))
 
 
 @dataclass(frozen=True)
@@ -23,6 +49,7 @@ class ReaderState:
         age_bin: label of the mart's age bin, or None.
         country: country as the mart writes it, or None.
         tastes: names of authors, subjects or series that the reader named, in any case.
+        context: when books are asked for.
     """
 
     user_id: str | None = None
@@ -31,6 +58,7 @@ class ReaderState:
     age_bin: str | None = None
     country: str | None = None
     tastes: list[str] = field(default_factory=list)
+    context: Context = Context()
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,7 +21,9 @@ from bookworks.errors import BundleError, ContractError
 from bookworks.models.bundle import Bundle, top
 from bookworks.models.bundle_files import BundleParts, Ranker, _check_together, read_parts, write_bundle
 from bookworks.models.item_item import ItemItem
-from bookworks.models.reader import Nearest, ReaderState
+from bookworks.models.ranker_features import about
+from bookworks.models.reader import Context, Nearest, ReaderState
+from bookworks.models.trees import Booster, Trees
 from tests.support.bundles import make_tiny_bundle
 
 WARM = ReaderState("r000", [0, 5, 10], [1.0, 0.4, 0.8], "18-24", "US")
@@ -320,6 +324,52 @@ def test_the_ranker_sees_the_same_when_a_vector_index_finds_the_nearest(taught: 
     monkeypatch.setattr("bookworks.models.bundle.BY_OTHERS", 1)
     few = taught.ranked(WARM, taught.score(WARM, near)).candidates
     assert few.works.tolist() != one.works.tolist()  # so the works taken beside the nearest are needed
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle whose trees were taught three features: from May on works of many readers are read, before others."""
+    folder = make_tiny_bundle(tmp_path_factory.mktemp("months"), ranker=True)
+    manifest, parts = read_parts(folder)
+    plain = Bundle(manifest, replace(parts, ranker=None))
+    columns = [plain.feature_names.index(name) for name in ("item_filter_score", "readers", "month")]
+    works = plain.candidates(WARM, 20).works
+    many = np.percentile(plain.facts.log_readers[works], 70)  # no half: a feature without gain alone is never looked at
+    asked = [
+        (month, plain.candidates(in_month(month), 20).rows[:, columns]) for month in range(1, 13) for _ in range(9)
+    ]
+    read = [(rows[:, 1] > many) == (month > 4) for month, rows in asked]
+    names = [plain.feature_names[column] for column in columns]
+    data = lgb.Dataset(np.concatenate([rows for _, rows in asked]), np.concatenate(read), feature_name=names)
+    params = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5, "num_leaves": 8}
+    trees = Trees((Booster(lgb.train(params, data, 20).model_to_string()),))
+    return Bundle(manifest, replace(parts, ranker=Ranker(trees, 20)))
+
+
+def in_month(month: int) -> ReaderState:
+    return replace(WARM, context=Context(month=float(month)))
+
+
+def test_the_order_heeds_when_books_are_asked_for(months: Bundle) -> None:
+    readers = months.facts.readers
+    july, april = (months.recommend(in_month(month), 10).indices for month in (7, 4))
+    assert readers[july].mean() > readers[april].mean()
+    assert set(months.recommend(in_month(7), 20).indices) == set(months.recommend(in_month(4), 20).indices)
+
+
+def test_trees_that_were_taught_fewer_features_serve(months: Bundle) -> None:
+    order = months.ranked(WARM, months.score(WARM))
+    (told,) = months.explained(order, months.recommend(WARM, 1).indices)
+    assert set(told.contributions) == {"item_filter_score", "readers", "month", "base", "new_work"}
+
+
+@pytest.mark.parametrize(("label", "age"), [("25-34", 25.0), ("65+", 65.0), ("under 18", 18.0), (None, np.nan)])
+def test_what_the_ranker_knows_of_reader_and_request(label: str | None, age: float) -> None:
+    now = datetime(2026, 7, 1, 0, 30, tzinfo=UTC)
+    told = about(ReaderState(age_bin=label, context=Context.at(now, now - timedelta(days=3, hours=23))))
+    np.testing.assert_array_equal([told["age"][0], told["idle_days"][0], told["month"][0]], [age, 3.0, 7.0])
+    late = Context.at(now, now + timedelta(hours=1))  # a clock that is ahead
+    assert (late.idle_days, np.isnan(Context.at(now, None).idle_days)) == (0.0, True)
 
 
 def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_what_is_kept(client):
     assert reader.history == [both, "e1", "w1", "w2"]
     assert reader.weights == {"w1": 0.8, "w2": 0.4, "e1": 1.0, both: 0.4}
     assert (reader.seen, reader.dismissed) == ({"w1", "e1"}, {"w3"})
+    assert reader.latest_at == NOW + timedelta(minutes=7)
     for key in (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED):
         assert 0 < client.ttl(key.format(user_id)) <= online.TTL_S
 

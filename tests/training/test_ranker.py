@@ -80,7 +80,7 @@ def test_new_works_get_a_bonus_that_costs_the_others_no_more() -> None:
     """Of 100 candidates the last is new and the 20th was read: with a bonus above 0.8 it is pushed out."""
     read = np.zeros((10, 100), dtype=bool)
     read[:, 19] = True
-    taught = Taught(np.zeros((0, 0), dtype=np.float32), read, *[np.ones(10, dtype=np.int64)] * 2, np.arange(10))
+    taught = Taught(np.zeros((0, 0), dtype=np.float32), read, *[np.ones(10, dtype=np.int64)] * 3, np.arange(10))
     scores = np.tile(-0.01 * np.arange(100, dtype=np.float32), (10, 1))
     new = np.zeros_like(read)
     new[:, 99] = True
@@ -265,7 +265,7 @@ def lesson(n_readers: int, seed: int, signal: float) -> Taught:
     rows[:, :, 1] += np.float32(signal) * read
     rows[:, :, 0] = 1.0
     counts = read.sum(axis=1)
-    return Taught(rows.reshape(-1, 2), read, counts, counts, np.arange(n_readers))
+    return Taught(rows.reshape(-1, 2), read, counts, counts, counts + 5, np.arange(n_readers))
 
 
 TURNS = TreesParams(trees=20, min_rows=20, held_out_readers=0.25, turns=4, surely=2.0, bags=1, leaves=4)
@@ -289,7 +289,7 @@ def test_a_reader_is_held_out_of_all_lessons_at_once() -> None:
     """Rows that tell the reader apart teach what was read; nobody's own rows may rank his others."""
     one = lesson(120, 6, 0.0)
     number = np.repeat(np.arange(120), 30) + np.tile(np.arange(30) / 30, 120)
-    own = Taught(np.column_stack([np.ones(3600), number]).astype(np.float32), *list(vars(one).values())[1:])
+    own = replace(one, rows=np.column_stack([np.ones(3600), number]).astype(np.float32))
     trees, told = grow(
         [own, own], ["readers", "told"], TURNS.model_copy(update={"leaves": 31, "min_rows": 1}), OPTIONS, -1.0
     )
@@ -299,6 +299,6 @@ def test_a_reader_is_held_out_of_all_lessons_at_once() -> None:
 
 def test_nothing_to_learn_from_gives_no_trees() -> None:
     unread = lesson(50, 7, 0.0)
-    nothing = Taught(unread.rows, np.zeros_like(unread.read), unread.n_relevant, unread.n_others, unread.readers)
+    nothing = replace(unread, read=np.zeros_like(unread.read))
     for lessons in ([], [nothing]):
         assert grown(lessons)[0] is None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from bookworks.errors import ContractError
+from bookworks.models.reader import Context
 from tests.support.datasets import make_tables
-from training.dataset import TEST, TRAIN, VALID, load_dataset
+from training.dataset import TEST, TRAIN, VALID, Dataset, load_dataset
+from training.held_out import make_held_out
 from training.split import SplitParams, save_dataset, split
 
 PARAMS = SplitParams()
@@ -98,3 +103,26 @@ def test_histories_are_oldest_first() -> None:
     ((found, weights),) = data.histories(np.array([0]), TRAIN, VALID, TEST)
     assert found == expected
     assert len(weights) == len(expected)
+
+
+def test_a_held_out_reader_asks_when_the_first_of_its_works_was_read() -> None:
+    day = datetime(2026, 5, 31, 12, tzinfo=UTC)
+    rows = [("a", "w1", TRAIN, day - timedelta(days=9)), ("a", "w2", TRAIN, day - timedelta(days=4, hours=5)),
+            ("a", "w3", VALID, day + timedelta(days=2)), ("a", "w4", VALID, day), ("b", "w1", TRAIN, None),
+            ("b", "w2", VALID, None), ("c", "w3", VALID, day)]  # fmt: skip
+    users, works, parts, times = zip(*rows, strict=True)
+    table = pa.table(
+        {
+            "reader": ["abc".index(user) for user in users],
+            "work": [int(work[1]) for work in works],
+            "weight": pa.array([1.0] * len(rows), pa.float32()),
+            "part": parts,
+            "occurred_at": pa.array(times, pa.timestamp("us", tz="UTC")),
+        }
+    )
+    people = pa.table({"user_id": list("abc"), "age_bin": [None] * 3, "country": [None] * 3})
+    data = Dataset(pa.table({"work_id": [f"w{i}" for i in range(5)]}), people, table, 2)
+    found = {s.user_id: s.context for s in make_held_out(data, (TRAIN,), VALID, 0.0, 9).states}
+    assert found["a"] == Context(4.0, 5.0)
+    assert np.isnan([*astuple(found["b"]), found["c"].idle_days]).all()
+    assert found["c"].month == 5.0

@@ -226,7 +226,8 @@ def teach(blend: Blend, facts: WorkFacts, known: Asked, n: int, threads: int) ->
 
     parts = side_by_side(work, _parts(known), threads)
     rows, read = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
-    return Taught(rows, read, known.n_relevant, others_of(known.relevant, blend.new), known.readers)
+    rated = known.n_relevant + np.diff(known.batch.histories.indptr)
+    return Taught(rows, read, known.n_relevant, others_of(known.relevant, blend.new), rated, known.readers)
 
 
 def _parts(known: Asked) -> Iterator[tuple[Batch, list[list[int]]]]:

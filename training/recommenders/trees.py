@@ -31,7 +31,7 @@ class TreesParams(Params):
     bags: int = Field(3, ge=1, description="Boosters of other draws of rows and features, whose scores are averaged.")
     learning_rate: float = Field(0.1, gt=0)
     min_rows: int = Field(200, ge=1, description="Rows of a leaf.")
-    weight_power: float = Field(0.0, ge=0, le=1, description="A reader of n held-out works weighs n to minus this.")
+    weight_power: float = Field(0.0, ge=0, le=1, description="A reader of n ratings weighs n to minus this.")
     held_out_readers: float = Field(0.1, gt=0, lt=1, description="Share that chooses objective and number of trees …")
     turns: int = Field(1, ge=1, description="… and so many times another share, each ranked by trees of the others.")
     surely: float = Field(0.0, ge=0, description="Standard errors by which trees must rank better than the blend.")
@@ -39,6 +39,9 @@ class TreesParams(Params):
         (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0), description="Added to new works."
     )
     patience: int = Field(30, ge=1)
+
+
+OF_READERS = ("read", "n_relevant", "n_others", "n_rated", "readers")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Taught:
         read: whether each was read, bool [n_readers, n_candidates].
         n_relevant: held-out works of each reader, also those that are no candidates, [n_readers].
         n_others: those of them that are no new works, [n_readers].
+        n_rated: works that the reader has rated in all, the held-out ones among them, [n_readers].
         readers: who each is; one may be there several times, [n_readers].
     """
 
@@ -57,6 +61,7 @@ class Taught:
     read: npt.NDArray[np.bool_]
     n_relevant: npt.NDArray[np.int64]
     n_others: npt.NDArray[np.int64]
+    n_rated: npt.NDArray[np.int64]
     readers: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -70,7 +75,7 @@ class Taught:
 
     def some(self, readers: npt.NDArray[np.bool_]) -> Taught:
         """These readers alone."""
-        part = (values[readers] for values in (self.read, self.n_relevant, self.n_others, self.readers))
+        part = (getattr(self, name)[readers] for name in OF_READERS)
         return Taught(self.rows[self.rows_of(readers)], *part)
 
     def first_half(self) -> npt.NDArray[np.bool_]:
@@ -205,14 +210,13 @@ def calibrate(scores: Floats, read: npt.NDArray[np.bool_], first: npt.NDArray[np
 
 
 def _together(lessons: list[Taught]) -> Taught:
-    names = ("rows", "read", "n_relevant", "n_others", "readers")
-    return Taught(*(np.concatenate([getattr(lesson, name) for lesson in lessons]) for name in names))
+    return Taught(*(np.concatenate([getattr(lesson, name) for lesson in lessons]) for name in ("rows", *OF_READERS)))
 
 
 def _lgb(taught: Taught, names: list[str], power: float) -> lgb.Dataset:
     readers, n = taught.read.shape
     label = taught.read.ravel().astype(np.float32)
-    weight = np.repeat(taught.n_relevant.astype(np.float64) ** -power, n)
+    weight = np.repeat(taught.n_rated.astype(np.float64) ** -power, n)
     return lgb.Dataset(taught.rows, label, weight=weight, group=np.full(readers, n), feature_name=names)
 
 
