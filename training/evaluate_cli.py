@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +34,7 @@ from training.recommenders.blend import asked
 from training.search import SPACES, tune
 from training.split_files import hold_out, make_split, read_pairs
 from training.tiers import Row as Tier
-from training.tiers import measure_tiers
+from training.tiers import measure_new_works, measure_tiers
 
 COLLABORATIVE = ("item_filter", "ease", "item_knn", "als", "als_small", "co_occurrence", "reader_knn", "two_hop")
 CONTENT = ("content_ease", "same_author", "same_series", "same_publisher", "next_in_series", "title_text")
@@ -81,6 +81,9 @@ def evaluate(
     recommendations: Annotated[Path | None, typer.Option(help="Write the first 20 of each reader as Parquet.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="model.name=value of a config. Repeatable.")] = None,
     tiers: Annotated[bool, typer.Option("--tiers", help="Measure cold start, too: new readers and new works.")] = False,
+    new_works: Annotated[
+        bool, typer.Option("--new-works", help="Measure works that nobody has read, and their cost: a tenth taken out.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 42,
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
 ) -> None:
@@ -94,7 +97,8 @@ def evaluate(
         search(names, data, fitter, tune_trials, address(storage), console)
     rows = {name: evaluated(name, data, fitter, console) for name in in_order_of_memory(names)}
     show([rows[name] for name in names])
-    cold = measured_tiers(names, data, fitter.options, set_ or []) if tiers else []
+    kinds = [measure for measure, wanted in ((measure_tiers, tiers), (measure_new_works, new_works)) if wanted]
+    cold = [row for measure in kinds for row in measured_cold(measure, names, data, fitter.options, set_ or [])]
     show_tiers(cold)
     console.print(f"all in {time.monotonic() - started:.0f} s", highlight=False)
     if out:
@@ -250,10 +254,16 @@ def ranged(metric: dict[str, float]) -> str:
     return f"{metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
 
 
-def measured_tiers(names: Sequence[str], data: Dataset, options: Options, settings: Sequence[str]) -> list[Tier]:
+def measured_cold(
+    measure: Callable[[Sequence[str], Dataset, Fitter], Iterator[Tier]],
+    names: Sequence[str],
+    data: Dataset,
+    options: Options,
+    settings: Sequence[str],
+) -> list[Tier]:
     """Cold start of the models that are no floors; nothing that was found on the whole split is used."""
     asked_for = [name for name in names if name not in FLOORS] or ["popularity"]
-    return list(measure_tiers(asked_for, data, Fitter(options, configs_of(data, settings))))
+    return list(measure(asked_for, data, Fitter(options, configs_of(data, settings))))
 
 
 def show_tiers(rows: Sequence[Tier]) -> None:

@@ -3,7 +3,7 @@
 A tenth of the readers and a tenth of the works are taken out of the training rows before anything is fitted; half of
 these works keep no more than their title. Of a reader without id more and more is told: nothing, named authors, some
 clicks, all that was read. All are asked for the same held-out works, and nobody is shown a work of the whole history,
-so the rows can be compared.
+so the rows can be compared. `measure_new_works` takes out works alone, and leaves what is told of them.
 """
 
 from __future__ import annotations
@@ -75,18 +75,25 @@ class Cold:
     untold: npt.NDArray[np.bool_]
 
 
-def made_cold(data: Dataset, seed: int) -> Cold:
-    """A tenth of the trained readers and of the works with readers taken out, at random."""
+def made_cold(data: Dataset, seed: int, strangers: float = SHARE, less_told: bool = True) -> Cold:
+    """A tenth of the works with readers taken out, and readers, at random.
+
+    Args:
+        data: the split.
+        seed: of what is drawn.
+        strangers: share of the trained readers that are taken out.
+        less_told: every second of the works taken out keeps no more than its title.
+    """
     rng = np.random.default_rng(seed)
     rows = data.rows(TRAIN, TEST)
     part = rows["part"].to_numpy(zero_copy_only=False).astype(str)
     reader, work = rows["reader"].to_numpy(), rows["work"].to_numpy()
     read = np.unique(work[part == TRAIN])
     drawn = rng.choice(read, int(read.size * SHARE), replace=False)
-    new, untold = np.zeros(data.n_works, dtype=bool), np.zeros(data.n_works, dtype=bool)
-    new[drawn], untold[drawn[::2]] = True, True
+    new, less = np.zeros(data.n_works, dtype=bool), np.zeros(data.n_works, dtype=bool)
+    new[drawn], less[drawn[::2]] = True, less_told
     stranger = np.zeros(data.n_readers, dtype=bool)
-    stranger[rng.choice(data.n_trained, int(data.n_trained * SHARE), replace=False)] = True
+    stranger[rng.choice(data.n_trained, int(data.n_trained * strangers), replace=False)] = True
     kept = ~((part == TRAIN) & new[work])
     part = np.where((part == TRAIN) & stranger[reader], KNOWN, part)[kept]
     taught = np.zeros(data.n_readers, dtype=bool)
@@ -98,9 +105,9 @@ def made_cold(data: Dataset, seed: int) -> Cold:
     for name, values in columns.items():
         table = table.set_column(table.column_names.index(name), name, values)
     return Cold(
-        replace(data, works=_less_told(data.works, untold), readers=data.readers.take(pa.array(order)),
+        replace(data, works=_less_told(data.works, less), readers=data.readers.take(pa.array(order)),
                 interactions=table, n_trained=int(taught.sum())),
-        new, untold,
+        new, less,
     )  # fmt: skip
 
 
@@ -119,6 +126,14 @@ def measure_tiers(names: Sequence[str], data: Dataset, fitter: Fitter) -> Iterat
         yield from _readers(name, model, cold, fitter.options.seed)
         yield from _works(name, model, cold, fitter.options.threads)
     yield from _tastes(cold, fitter)
+    fitter.forget(cold.data)
+
+
+def measure_new_works(names: Sequence[str], data: Dataset, fitter: Fitter) -> Iterator[Row]:
+    """What every model finds of a tenth of the works that nobody has read, and what showing them costs the others."""
+    cold = made_cold(data, fitter.options.seed, strangers=0.0, less_told=False)
+    for name in names:
+        yield from _works(name, fitter.fit(name, cold.data), cold, fitter.options.threads)
     fitter.forget(cold.data)
 
 
@@ -177,7 +192,8 @@ def _works(name: str, model: Recommender, cold: Cold, threads: int) -> Iterator[
     lists = model.recommend(known.batch, K, threads)
     without = best_of_parts(lambda part: _of_works(model, part, ~cold.new), known.batch, K, threads)
     told = {"new work, author and title": cold.new & ~cold.untold, "new work, title alone": cold.untold}
-    kinds = (told if any(column(cold.data, "title")) else {"new work": cold.new}) | {"work with readers": ~cold.new}
+    halves = cold.untold.any() and any(column(cold.data, "title"))
+    kinds = (told if halves else {"new work": cold.new}) | {"work with readers": ~cold.new}
     for tier, kind in kinds.items():
         yield from _of_kind(name, tier, lists, known, kind)
     yield from _of_kind(name, "work with readers, new ones not shown", without, known, ~cold.new)

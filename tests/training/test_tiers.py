@@ -9,7 +9,7 @@ from tests.support.datasets import make_dataset
 from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.params import Options
 from training.recommenders.all import Fitter
-from training.tiers import CLICKS, KNOWN, Row, first_of, made_cold, measure_tiers, strangers
+from training.tiers import CLICKS, KNOWN, Row, first_of, made_cold, measure_new_works, measure_tiers, strangers
 
 OPTIONS = Options(seed=3, threads=1)
 
@@ -75,3 +75,15 @@ def test_a_row_tells_its_interval(rows: list[Row]) -> None:
     told = rows[0].to_json()
     assert told["recall_at_20"]["low"] <= told["recall_at_20"]["value"] <= told["recall_at_20"]["high"]
     assert told["readers"] == len(rows[0].recall)
+
+
+def test_new_works_alone_keep_what_is_told_of_them_and_every_reader(data: Dataset) -> None:
+    cold = made_cold(data, 3, strangers=0.0, less_told=False)
+    assert (cold.new.sum(), cold.untold.any()) == (data.n_works // 10, False)
+    assert not cold.data.rows(KNOWN).num_rows
+    fitter = Fitter(OPTIONS)
+    found = {row.tier: row for row in measure_new_works(["content_ease", "item_filter"], data, fitter)}
+    assert set(found) == {"new work", "work with readers", "work with readers, new ones not shown"}
+    assert found["new work"].recall.sum() == 0  # of the filter, the last: it knows no new work
+    (content, *_) = measure_new_works(["content_ease"], data, fitter)
+    assert content.recall.mean() > 0
