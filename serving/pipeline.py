@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
@@ -153,7 +155,7 @@ def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterab
         return served.bundle.ranked(state, scored, banned)
     except BookworksError:
         trace.without(RANKER)
-        return Order(without(scored.total, set(banned)))
+        return Order(scored.works, without(scored, set(banned)))
 
 
 def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) -> list[Explained | None]:
@@ -165,22 +167,42 @@ def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) 
         return [None] * len(chosen)
 
 
-def rules_step(served: Served, total: Any, n: int) -> list[int]:
-    """Works to show, best first: a shortlist is enough nearly always, else the whole catalogue is looked through."""
+def rules_step(served: Served, order: Order, n: int) -> list[int]:
+    """Works to show, best first: a shortlist is enough nearly always, else all that are in order are looked through."""
     catalogue = served.catalogue
     chosen: list[int] = []
-    for length in (n * SHORTLIST, len(total)):
+    for length in (n * SHORTLIST, order.works.size):
         chosen = rules.choose(
-            top(total, length),
+            order.first(length),
             n,
             served.rules,
             authors=catalogue.author_keys,
             series=catalogue.series,
             twins=catalogue.twin_keys,
         )
-        if len(chosen) == n or length >= len(total):
+        if len(chosen) == n or length >= order.works.size:
             break
     return chosen
+
+
+def slate_step(
+    served: Served, state: ReaderState, near: Nearest | None, banned: set[int], n: int, trace: Trace
+) -> tuple[Scored, Order, list[int]]:
+    """Scores, order and the works to show: of what may come first, else, where that is too little, of all works."""
+    bundle = served.bundle
+    wanted = n * SHORTLIST + (bundle.ranker.candidates if bundle.ranker else 0)
+    with trace.step("candidates"):
+        pool = bundle.pool(state, near, wanted + len(banned))
+    for works in (pool, None) if pool is not None else (None,):
+        with trace.step("score"):
+            scored = bundle.score(state, near, works=works)
+        with trace.step("rank"):
+            order = rank_step(served, state, scored, banned, trace)
+        with trace.step("rules"):
+            chosen = rules_step(served, order, n)
+        if len(chosen) == n:
+            break
+    return scored, order, chosen
 
 
 def recommend(
@@ -208,21 +230,16 @@ def recommend(
         known = history_step(served, user_id, online)
     with trace.step("candidates"):
         near = candidates_step(served, known.state, trace)
-    with trace.step("score"):
-        scored = bundle.score(known.state, near)
     extra = {i for i in map(served.catalogue.index, exclude) if i is not None}
     catalogue = served.catalogue
     banned = rules.with_twins(known.banned | extra, catalogue.twin_keys, catalogue.indices_of_twin)
-    with trace.step("rank"):
-        order = rank_step(served, known.state, scored, banned, trace)
-    with trace.step("rules"):
-        chosen = rules_step(served, order.total, n)
+    scored, order, chosen = slate_step(served, known.state, near, banned, n, trace)
     with trace.step("slate"):
-        added = scored.added.items()
         told = explain_step(bundle, order, chosen, trace) if explain else [None] * len(chosen)
+        places = np.searchsorted(scored.works, chosen).tolist()
         items = [
-            Item(i, float(order.total[i]), {name: float(part[i]) for name, part in added}, why)
-            for i, why in zip(chosen, told, strict=True)
+            Item(i, float(order.total[at]), {name: float(part[at]) for name, part in scored.added.items()}, why)
+            for i, at, why in zip(chosen, places, told, strict=True)
         ]
     return items, bundle.tier_of(known.state)
 

@@ -28,7 +28,7 @@ from bookworks.models.bundle_files import (
     read_parts,
 )
 from bookworks.models.encoder import UNKNOWN
-from bookworks.models.item_item import largest
+from bookworks.models.item_item import ItemItem, largest
 from bookworks.models.ranker_features import ABOUT, about, features, names_of
 from bookworks.models.reader import Nearest, ReaderState, Recommendation, Tier
 from bookworks.models.tastes import TasteIndex
@@ -36,6 +36,7 @@ from bookworks.models.trees import Explained
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Shown = npt.NDArray[np.bool_] | None
 AS_THEY_ARE = frozenset({TASTES, POPULARITY})  # 0 to 1 by construction
 SHORTLIST = 5  # the rule on authors looks at this many times n
 BLOCK = 64  # scores whose largest is looked at first, when the best of many are sought
@@ -62,14 +63,16 @@ class Blend:
 
 @dataclass(frozen=True)
 class Scored:
-    """The catalogue as a reader's sources see it.
+    """Works as a reader's sources see them.
 
     Attributes:
-        total: blended score of every work, float32 [n_works].
-        added: what each source added to it, float32 [n_works].
-        own: each source's scores on its own scale, float32 [n_works].
+        works: rising indices, int64 [n]: the whole catalogue, or those that may come first.
+        total: blended score of each, float32 [n].
+        added: what each source added to it, float32 [n].
+        own: each source's scores on its own scale, float32 [n].
     """
 
+    works: Ints
     total: Floats
     added: dict[str, Floats]
     own: dict[str, Floats]
@@ -93,12 +96,19 @@ class Order:
     """How works are shown.
 
     Attributes:
-        total: scores in whose order they are, float32 [n_works]; -inf for what must not be shown.
+        works: rising indices, int64 [n].
+        total: scores in whose order they are, float32 [n]; -inf for what must not be shown.
         candidates: what the ranker has put in order; None where the blend's own order stays.
     """
 
+    works: Ints
     total: Floats
     candidates: Candidates | None = None
+
+    def first(self, n: int) -> list[int]:
+        """The `n` first works, fewer where fewer may be shown."""
+        found: list[int] = self.works[top(self.total, n)].tolist()
+        return found
 
 
 class Bundle:
@@ -190,7 +200,7 @@ class Bundle:
         return self.item_item[ITEM_FILTER].scores(history, weights or [1.0] * len(history))
 
     def popularity_scores(self, state: ReaderState) -> Floats:
-        """Popularity with the reader's age bin and country, 0 to 1, float32 [n_works]; do not write into it."""
+        """Popularity with the reader's age bin and country, 0 to 1, float32 [n_works]."""
         return self._popularity.scores(state.age_bin, state.country)
 
     def popular(self, state: ReaderState) -> list[int]:
@@ -198,7 +208,35 @@ class Bundle:
         order: list[int] = np.argsort(-self.popularity_scores(state), kind="stable").tolist()
         return order
 
-    def score(self, state: ReaderState, nearest: Nearest | None = None, every: bool = False) -> Scored:
+    def pool(self, state: ReaderState, nearest: Nearest | None, n: int, shown: Shown = None) -> Ints | None:
+        """Works that hold the `n` best of the blend, rising; None where the whole catalogue must be looked at.
+
+        These are the works that an item-item model, a taste or the vector index finds, and the most popular. Any other
+        is worth no more than its popularity, so it stands behind `n` of these, whatever the size of the catalogue.
+
+        Args:
+            state: what is known of the reader.
+            nearest: what a vector index found.
+            n: works that are wanted, those counted that will be hidden.
+            shown: marks the works that may be shown, [n_works]; None for all.
+        """
+        weights = self.blend.tiers[self.tier_of(state)]
+        if nearest is None and weights.get(VECTORS):
+            return None
+        marked = np.zeros(len(self), dtype=bool)
+        marked[self._popularity.first(state.age_bin, state.country, n + BY_OTHERS, shown)] = True
+        for model in self._asked(state, self._wanted(state)).values():
+            marked[model.neighbours(state.history)] = True
+        if weights.get(TASTES):
+            for works in self._tastes.works(self._tastes.known(state.tastes)):
+                marked[works] = True
+        if nearest is not None:
+            marked[nearest.indices] = True
+        return np.flatnonzero(marked)
+
+    def score(
+        self, state: ReaderState, nearest: Nearest | None = None, every: bool = False, works: Ints | None = None
+    ) -> Scored:
         """Every source that the tier's blend or the ranker asks, and their weighted sum; see `scaled`.
 
         A source that knows nothing is left out.
@@ -208,43 +246,62 @@ class Bundle:
             nearest: what a vector index found; cosines are then taken of these works and of the best by the other
                 sources, the rest counts as average. None takes them of every work.
             every: ask also the sources that have no weight.
+            works: of `pool`; None for the whole catalogue.
         """
         weights = self.blend.tiers[self.tier_of(state)]
-        wanted = {name for name, weight in weights.items() if weight}
-        wanted |= set(self.sources if every or self._ranker_of(state) else ())
-        own = self._own_scores(state, wanted)
-        total = np.zeros(len(self), dtype=np.float32)
+        wanted = self._wanted(state) | set(self.sources if every else ())
+        own = self._own_scores(state, wanted, works)
+        pool = np.arange(len(self)) if works is None else works
+        total = np.zeros(pool.size, dtype=np.float32)
         added: dict[str, Floats] = {}
         for name in own:
             _add(name, own, weights, total, added)
         if VECTORS in wanted:
             vector = self.encode_reader(state) if nearest is None else nearest.vector
-            own[VECTORS] = self._cosines(vector, nearest, total)
+            own[VECTORS] = self._cosines(vector, nearest, pool, total)
             _add(VECTORS, own, weights, total, added)
-        return Scored(total, added, own)
+        return Scored(pool, total, added, own)
 
-    def _own_scores(self, state: ReaderState, wanted: set[str]) -> dict[str, Floats]:
-        """What each source but `vectors` says."""
+    def _wanted(self, state: ReaderState) -> set[str]:
+        """Sources with a weight in the reader's tier, and all that the ranker asks."""
+        wanted = {name for name, weight in self.blend.tiers[self.tier_of(state)].items() if weight}
+        return wanted | set(self.sources if self._ranker_of(state) else ())
+
+    def _asked(self, state: ReaderState, wanted: set[str]) -> dict[str, ItemItem]:
+        """The item-item models that have something to say."""
+        return {name: model for name, model in self.item_item.items() if state.history and name in wanted}
+
+    def _own_scores(self, state: ReaderState, wanted: set[str], works: Ints | None) -> dict[str, Floats]:
+        """What each source but `vectors` says of these works."""
         history, weights = self._checked_history(state)
-        asked = {name: model for name, model in self.item_item.items() if history and name in wanted}
-        own = {name: model.scores(history, weights) for name, model in asked.items()}
+        places = None if works is None else (self._places(works), works.size)
+        asked = self._asked(state, wanted)
+        own = {name: model.scores(history, weights, places) for name, model in asked.items()}
         if TASTES in wanted and (known := self._tastes.known(state.tastes)):
-            own[TASTES] = self._tastes.scores(known)
+            own[TASTES] = self._tastes.scores(known, works)
         if POPULARITY in wanted:
-            own[POPULARITY] = self.popularity_scores(state)
+            own[POPULARITY] = self._popularity.scores(state.age_bin, state.country, works)
         return own
 
-    def _cosines(self, vector: Floats, nearest: Nearest | None, others: Floats) -> Floats:
-        """Cosines less the mean of all.
+    def _places(self, works: Ints) -> npt.NDArray[np.int32]:
+        """Of each work its place among these; of the others anything, so that they need not be written."""
+        place = np.empty(len(self), dtype=np.int32)
+        place[works] = np.arange(works.size, dtype=np.int32)
+        return place
+
+    def _cosines(self, vector: Floats, nearest: Nearest | None, works: Ints, others: Floats) -> Floats:
+        """Cosines of these works less the mean of all.
 
         With a vector index of what it found and of the best by the sum of the other sources; of the rest 0.
         """
         mean = self._mean_vector @ vector
         if nearest is None:
-            return np.asarray(self.item_vectors @ vector - mean)
-        rows = np.union1d(nearest.indices, top(others, BY_OTHERS)).astype(np.int64)
-        centred = np.zeros(len(self), dtype=np.float32)
-        centred[rows] = self.item_vectors[rows] @ vector - mean
+            return np.asarray(
+                (self.item_vectors if works.size == len(self) else self.item_vectors[works]) @ vector - mean
+            )
+        rows = np.union1d(np.searchsorted(works, nearest.indices), top(others, BY_OTHERS)).astype(np.int64)
+        centred = np.zeros(works.size, dtype=np.float32)
+        centred[rows] = self.item_vectors[works[rows]] @ vector - mean
         return centred
 
     def _ranker_of(self, state: ReaderState) -> Ranker | None:
@@ -256,15 +313,16 @@ class Bundle:
 
         The blend's candidates come first, in the order of the ranker; without one the blend's own scores stay.
         """
-        total, ranker = without(scored.total, {*state.history, *hidden}), self._ranker_of(state)
+        total, ranker = without(scored, {*state.history, *hidden}), self._ranker_of(state)
         if ranker is None:
-            return Order(total)
+            return Order(scored.works, total)
         found, trees = self._featured(state, scored, total, ranker.candidates), ranker.trees
         found = Candidates(found.works, found.rows[:, self._columns])
         if found.works.size:
             values = trees.scores(found.rows) + np.float32(trees.new_bonus) * self._is_new(found.works)
-            total[found.works] = total[found.works[0]] + 1.0 + values - values.min()
-        return Order(total, found)
+            at = np.searchsorted(scored.works, found.works)
+            total[at] = total[at[0]] + 1.0 + values - values.min()
+        return Order(scored.works, total, found)
 
     def explained(self, order: Order, works: list[int]) -> list[Explained | None]:
         """What the ranker says of each of these works; None of those that it did not put in order."""
@@ -288,11 +346,12 @@ class Bundle:
             hidden: further works that are no candidates.
         """
         scored = self.score(state, every=True)
-        return self._featured(state, scored, without(scored.total, {*state.history, *hidden}), n)
+        return self._featured(state, scored, without(scored, {*state.history, *hidden}), n)
 
     def _featured(self, state: ReaderState, scored: Scored, total: Floats, n: int) -> Candidates:
-        works = np.asarray(top(total, n), dtype=np.int64)
-        says = {name: scored.own[name][works] for name in self.sources}
+        at = np.asarray(top(total, n), dtype=np.int64)
+        works = scored.works[at]
+        says = {name: scored.own[name][at] for name in self.sources}
         read = np.asarray(state.history, dtype=np.int64)
         near = {
             VECTORS: (self.item_vectors[works] @ self.item_vectors[read].T).max(axis=1, initial=-1.0),
@@ -301,7 +360,7 @@ class Bundle:
         history = csr_matrix((np.ones(read.size, np.float32), read, [0, read.size]), shape=(1, len(self)))
         rows = features(
             {name: values[None] for name, values in says.items()},
-            total[works][None],
+            total[at][None],
             {name: values[None] for name, values in near.items()},
             self.facts,
             history,
@@ -343,8 +402,8 @@ class Bundle:
             raise ContractError("The length of the list is too small", received=n, allowed="n >= 1")
         self._check_indices(np.fromiter(exclude, dtype=np.int64))
         scored = self.score(state)
-        total = self.ranked(state, scored, exclude).total
-        ranked = top(total, n * SHORTLIST)
+        order = self.ranked(state, scored, exclude)
+        total, ranked = order.total, order.first(n * SHORTLIST)
         chosen = self._spread_authors(ranked, n) if self.rules.get("max_per_author") else ranked[:n]
         sources = [{name: float(part[i]) for name, part in scored.added.items()} for i in chosen]
         return Recommendation(chosen, [float(total[i]) for i in chosen], sources, self.tier_of(state))
@@ -431,10 +490,12 @@ def _add(name: str, own: dict[str, Floats], weights: dict[str, float], total: Fl
         total += added[name]
 
 
-def without(scores: Floats, hidden: set[int]) -> Floats:
-    """A copy with -inf for some works."""
-    shown = scores.copy()
-    shown[np.fromiter(hidden, dtype=np.int64, count=len(hidden))] = -np.inf
+def without(scored: Scored, hidden: set[int]) -> Floats:
+    """A copy of the blended scores with -inf for some works."""
+    shown, works = scored.total.copy(), np.fromiter(hidden, dtype=np.int64, count=len(hidden))
+    if shown.size:
+        at = np.minimum(np.searchsorted(scored.works, works), shown.size - 1)
+        shown[at[scored.works[at] == works]] = -np.inf
     return shown
 
 

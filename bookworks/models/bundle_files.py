@@ -316,8 +316,8 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
         "a blend of known sources for every tier": _blend_fits(parts),
         "a ranker of one booster or more, of one candidate or more, with finite constants": parts.ranker is None
         or _ranker_fits(parts.ranker),
-        "popularity lists name works of the catalogue": all(0 <= i < n for ranked in listed for i in ranked),
-        "popularity ranks the whole catalogue": sorted(parts.popularity.everyone) == list(range(n)),
+        "popularity lists name works of the catalogue": all(((ranked >= 0) & (ranked < n)).all() for ranked in listed),
+        "popularity ranks the whole catalogue": np.array_equal(np.sort(parts.popularity.everyone), np.arange(n)),
         "editions belong to works of the catalogue": set(parts.editions.values()) <= work_ids,
         "a former id leads to one work and is no work's own": len(work_ids.union(former)) == n + len(former),
     }
@@ -335,7 +335,7 @@ def _blend_fits(parts: BundleParts) -> bool:
         set(TIERS) <= set(tiers)
         and all(set(tier) <= sources for tier in tiers.values())
         and {"warm", "session"} <= set(shares)
-        and all(np.isfinite(value) for value in (*weights, *shares.values()))
+        and all(np.isfinite(value) and value >= 0 for value in (*weights, *shares.values()))
     )
 
 

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 
 
 class ItemItem:
@@ -24,30 +25,47 @@ class ItemItem:
         rows, columns = self.matrix.shape
         return int(rows), int(columns)
 
-    def scores(self, history: Sequence[int], weights: Sequence[float]) -> Floats:
-        """sum_h weights[h] * S[h, :], float32 [n_works]; zeros for an empty history."""
-        n = self.shape[1]
+    def neighbours(self, history: Sequence[int]) -> npt.NDArray[np.int32]:
+        """Works that a work of the history has an entry for, in no order, some of them repeatedly."""
+        spans = _rows(self.matrix, history)
+        return np.concatenate([self.matrix.indices[span] for span in spans]) if spans else np.zeros(0, dtype=np.int32)
+
+    def scores(
+        self, history: Sequence[int], weights: Sequence[float], places: tuple[Places, int] | None = None
+    ) -> Floats:
+        """sum_h weights[h] * S[h, :], float32 [n_works]; zeros for an empty history.
+
+        Args:
+            history: work indices.
+            weights: of each.
+            places: of each work its place among those that are asked for, all `neighbours` being among them, and how
+                many these are: the scores are theirs.
+        """
+        place, n = places or (None, self.shape[1])
         spans = _rows(self.matrix, history)
         if not spans:
             return np.zeros(n, dtype=np.float32)
-        columns = np.concatenate([self.matrix.indices[span] for span in spans])
+        columns = self.neighbours(history)
         values = np.concatenate(
             [self.matrix.data[span] * np.float64(w) for span, w in zip(spans, weights, strict=True)]
         )
-        return np.bincount(columns, weights=values, minlength=n).astype(np.float32)
+        at = columns if place is None else place[columns]
+        return np.bincount(at, weights=values, minlength=n).astype(np.float32)
 
 
 def largest(matrix: csr_matrix, read: Sequence[int] | npt.NDArray[np.integer], works: Ints) -> Floats:
     """max_h S[h, w] over the works `read`, at least 0, float32 [len(works)]; `works` are different ones."""
     found = np.zeros(len(works), dtype=np.float32)
     spans = _rows(matrix, read)
-    if not spans:
+    if not spans or not len(works):
         return found
-    place = np.full(matrix.shape[1], -1, dtype=np.int32)
-    place[works] = np.arange(len(works), dtype=np.int32)
-    at = place[np.concatenate([matrix.indices[span] for span in spans])]
+    columns = np.concatenate([matrix.indices[span] for span in spans])
     values = np.concatenate([matrix.data[span] for span in spans])
-    np.maximum.at(found, at[at >= 0], values[at >= 0])
+    order = np.argsort(works)
+    rising = np.asarray(works)[order]
+    at = np.minimum(np.searchsorted(rising, columns), len(works) - 1)
+    there = rising[at] == columns
+    np.maximum.at(found, order[at[there]], values[there])
     return found
 
 

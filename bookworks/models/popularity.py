@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-CACHE_SIZE = 512
+Ints = npt.NDArray[np.int64]
 
 
-@dataclass
 class Popularity:
-    """Ranked lists of work indices, best first.
+    """Ranked lists of work indices, best first, mixed for a reader.
 
-    Attributes:
+    Args:
         n_works: size of the catalogue.
         everyone: the whole catalogue in order.
         age_bin: label -> the first of that age bin.
@@ -23,41 +23,72 @@ class Popularity:
         weights: share of `global`, `age_bin` and `country` in the mixed score.
     """
 
-    n_works: int
-    everyone: list[int]
-    age_bin: dict[str, list[int]]
-    country: dict[str, list[int]]
-    weights: dict[str, float]
-    _cache: dict[tuple[str, str], Floats] = field(default_factory=dict, repr=False)
+    def __init__(
+        self,
+        n_works: int,
+        everyone: Sequence[int],
+        age_bin: Mapping[str, Sequence[int]],
+        country: Mapping[str, Sequence[int]],
+        weights: Mapping[str, float],
+    ) -> None:
+        self.n_works, self.weights = n_works, dict(weights)
+        self.everyone = _indices(everyone)
+        self.age_bin = {label: _indices(ranked) for label, ranked in age_bin.items()}
+        self.country = {label: _indices(ranked) for label, ranked in country.items()}
 
-    def scores(self, age_bin: str | None, country: str | None) -> Floats:
-        """Score of each work, 0 to 1, float32 [n_works]; do not write into it.
+    @cached_property
+    def _of_everyone(self) -> Floats:
+        """Score of each work in the eyes of the whole readership, [n_works]."""
+        scores = np.zeros(self.n_works, dtype=np.float32)
+        scores[self.everyone] = rank_scores(len(self.everyone), self.n_works)
+        return scores
 
-        A segment that training did not see adds nothing.
+    def scores(self, age_bin: str | None, country: str | None, works: Ints | None = None) -> Floats:
+        """Score of each work, 0 to 1, float32; a segment that training did not see adds nothing.
+
+        Args:
+            age_bin: label or None.
+            country: label or None.
+            works: rising indices, [n]; None for the whole catalogue.
         """
-        key = (age_bin if age_bin in self.age_bin else "", country if country in self.country else "")
-        if key not in self._cache:
-            if len(self._cache) >= CACHE_SIZE:
-                self._cache.clear()
-            self._cache[key] = self._mix(*key)
-        return self._cache[key]
-
-    def _mix(self, age_bin: str, country: str) -> Floats:
-        parts = [(self.everyone, self.weights["global"])]
-        if age_bin:
-            parts.append((self.age_bin[age_bin], self.weights["age_bin"]))
-        if country:
-            parts.append((self.country[country], self.weights["country"]))
-        total = sum(weight for _, weight in parts) or 1.0
-        mixed = np.zeros(self.n_works, dtype=np.float32)
+        parts = self._segments(age_bin, country)
+        total = self.weights["global"] + sum(weight for _, weight in parts) or 1.0
+        known = self._of_everyone if works is None else self._of_everyone[works]
+        mixed = np.float32(self.weights["global"] / total) * known
         for ranked, weight in parts:
-            mixed += np.float32(weight / total) * rank_scores(ranked, self.n_works)
+            scores = np.float32(weight / total) * rank_scores(len(ranked), self.n_works)
+            if works is None:
+                mixed[ranked] += scores
+            else:
+                place = np.minimum(np.searchsorted(works, ranked), max(works.size - 1, 0))
+                there = works[place] == ranked if works.size else np.zeros(ranked.size, dtype=bool)
+                mixed[place[there]] += scores[there]
         return mixed
 
+    def first(self, age_bin: str | None, country: str | None, n: int, shown: npt.NDArray[np.bool_] | None) -> Ints:
+        """Works among which the `n` best of the mixed score are, in no order.
 
-def rank_scores(ranked: list[int], n_works: int) -> Floats:
-    """1 for the first, falling with the logarithm of the rank to 0; 0 for a work not in the list."""
-    scores = np.zeros(n_works, dtype=np.float32)
-    ranks = np.arange(len(ranked), dtype=np.float32)
-    scores[ranked] = 1.0 - np.log1p(ranks) / np.log1p(np.float32(max(n_works, 1)))
+        Args:
+            age_bin: label or None.
+            country: label or None.
+            n: how many.
+            shown: marks the works that may be among them, [n_works]; None for all.
+        """
+        everyone = self.everyone[:n] if shown is None else self.everyone[shown[self.everyone]][:n]
+        return np.concatenate([everyone, *(ranked for ranked, _ in self._segments(age_bin, country))])
+
+    def _segments(self, age_bin: str | None, country: str | None) -> list[tuple[Ints, float]]:
+        """Lists of the reader's segments, with their shares."""
+        known = ((self.age_bin, age_bin, "age_bin"), (self.country, country, "country"))
+        return [(lists[label], self.weights[name]) for lists, label, name in known if label in lists]
+
+
+def _indices(ranked: Sequence[int]) -> Ints:
+    return np.asarray(ranked, dtype=np.int64)
+
+
+def rank_scores(n: int, n_works: int) -> Floats:
+    """Of the first `n` of a list: 1 for the first, falling with the logarithm of the rank to 0 at `n_works`."""
+    ranks = np.arange(n, dtype=np.float32)
+    scores: Floats = 1.0 - np.log1p(ranks) / np.log1p(np.float32(max(n_works, 1)))
     return scores

@@ -372,6 +372,53 @@ def test_what_the_ranker_knows_of_reader_and_request(label: str | None, age: flo
     assert (late.idle_days, np.isnan(Context.at(now, None).idle_days)) == (0.0, True)
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A larger catalogue, so that a pool is a part of it."""
+    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("wide"), n_works=900, ranker=True))
+
+
+def near_to(bundle: Bundle, state: ReaderState, n: int = 15) -> Nearest | None:
+    if not bundle.blend.tiers[bundle.tier_of(state)].get("vectors"):
+        return None
+    vector = bundle.encode_reader(state)
+    return Nearest(vector, np.argsort(-(bundle.item_vectors @ vector))[:n])
+
+
+@pytest.mark.parametrize("ranker", [True, False])
+@pytest.mark.parametrize("state", [WARM, SESSION, TASTES, COLD, replace(WARM, age_bin=None, country="DE")])
+def test_a_pool_gives_the_lists_of_the_whole_catalogue(
+    wide: Bundle, state: ReaderState, ranker: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bookworks.models.bundle.BY_OTHERS", 40)
+    bundle = wide if ranker else wide.with_blend(wide.blend)
+    near, hidden = near_to(bundle, state), set(bundle.recommend(state, 7).indices)
+    n = 30
+    pool = bundle.pool(state, near, n + len(hidden) + len(state.history))
+    assert pool is not None
+    assert pool.size < len(bundle)
+    whole, part = (bundle.score(state, near, works=works) for works in (None, pool))
+    one, two = (bundle.ranked(state, scored, hidden) for scored in (whole, part))
+    assert one.first(n) == two.first(n)
+    assert not hidden & set(two.first(n))
+    at = np.searchsorted(pool, two.first(n))
+    for name, added in part.added.items():
+        np.testing.assert_allclose(added[at], whole.added[name][two.first(n)], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(two.total[at], one.total[two.first(n)], rtol=1e-5)
+
+
+def test_where_only_some_may_be_shown_the_pool_has_the_most_popular_of_these(wide: Bundle) -> None:
+    shown = np.zeros(len(wide), dtype=bool)
+    shown[wide.popular(COLD)[-50:]] = True
+    pool = wide.pool(COLD, None, 60, shown)
+    assert set(wide.popular(COLD)[-50:]) <= set(pool.tolist())
+
+
+def test_without_a_vector_index_there_is_no_pool_for_who_needs_one(wide: Bundle) -> None:
+    assert wide.blend.tiers["warm"]["vectors"]
+    assert wide.pool(WARM, None, 30) is None
+
+
 def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
     folder = make_tiny_bundle(tmp_path / "one", ranker=True)
     manifest, parts = read_parts(folder)

@@ -82,15 +82,16 @@ class PopularityRecommender(Recommender):
 
     def scores(self, batch: Batch) -> Floats:
         """Popularity of each work for each reader's segment."""
-        pairs = zip(batch.age_bins, batch.countries, strict=True)
-        return np.stack([self.popularity.scores(age_bin, country) for age_bin, country in pairs])
+        pairs = list(zip(batch.age_bins, batch.countries, strict=True))
+        found = {pair: self.popularity.scores(*pair) for pair in set(pairs)}
+        return np.stack([found[pair] for pair in pairs])
 
     def save(self, folder: Path) -> None:
         """Write the lists, as they go into the bundle."""
         lists = {
-            "global": self.popularity.everyone,
-            "age_bin": self.popularity.age_bin,
-            "country": self.popularity.country,
+            "global": self.popularity.everyone.tolist(),
+            "age_bin": {label: ranked.tolist() for label, ranked in self.popularity.age_bin.items()},
+            "country": {label: ranked.tolist() for label, ranked in self.popularity.country.items()},
             "weights": self.popularity.weights,
         }
         write_values(folder / "popularity.json", lists)
