@@ -10,7 +10,7 @@ import typer
 
 from analytics.bench import demo as demo_bench
 from analytics.bench import make as make_bench
-from analytics.bench import report, serving, stream
+from analytics.bench import report, serving, sized, stream
 from analytics.bench import works as works_bench
 from analytics.bench.command import bookworks
 from bookworks.settings import get_settings
@@ -22,10 +22,25 @@ Rounds = Annotated[int, typer.Option(min=1, help="Rounds; the median is quoted."
 
 @app.command("serving")
 def serving_command(
-    requests: Annotated[int, typer.Option(min=10, help="Requests a round.")] = 300, rounds: Rounds = 5, out: Out = None
+    requests: Annotated[int, typer.Option(min=10, help="Requests a round.")] = 300,
+    rounds: Rounds = 5,
+    works: Annotated[
+        list[int] | None, typer.Option(min=1000, help="Size of a made-up catalogue. Repeatable; else the champion's.")
+    ] = None,
+    callers: Annotated[
+        list[int] | None, typer.Option(min=1, help="Callers at a time, with --works. Repeatable; else 1 and 16.")
+    ] = None,
+    candidates: Annotated[int, typer.Option(min=0, help="Of the ranker, with --works; 0 leaves it out.")] = 500,
+    out: Out = None,
 ) -> None:
-    """Latency of POST /v1/recommend for one caller, beside the server's no-op endpoint."""
+    """Latency of POST /v1/recommend, beside the server's no-op endpoint."""
     settings = get_settings()
+    if works:
+        many = callers or [1, 16]
+        figures = sized.measure(settings, works, many, requests, rounds, candidates)
+        setting = {"requests": requests, "works": works, "callers": many, "candidates": candidates}
+        report.write(settings, "serving-sized", figures, setting, out)
+        return
     figures = serving.measure(settings, requests, rounds)
     report.write(settings, "serving", figures, {"requests": requests, "callers": 1}, out)
 

@@ -12,10 +12,12 @@ from typing import ClassVar
 
 import pytest
 
-from analytics.bench import make, serving
+from analytics.bench import make, serving, sized
 from analytics.bench.demo import MemorySampler, members, pss
 from analytics.bench.report import Figure, write
-from bookworks.errors import TransientError
+from bookworks.errors import SettingError, TransientError
+from bookworks.models.bundle import Bundle
+from bookworks.models.reader import ReaderState
 from bookworks.settings import Settings
 
 
@@ -94,3 +96,36 @@ def test_a_newcomer_has_empty_caches_and_no_settings_of_ours(tmp_path: Path, mon
 def test_a_target_that_fails_is_not_timed() -> None:
     with pytest.raises(TransientError, match="make no-such-target"):
         make.here("no-such-target", 1)
+
+
+def test_a_made_up_catalogue_serves_and_its_vectors_are_found(tmp_path: Path) -> None:
+    place = sized.made(Settings(state_dir=tmp_path), 1500, 50)
+    bundle = Bundle.load(place.bundle)
+    assert (len(bundle), bundle.ranker.candidates) == (1500, 50)
+    assert (place.cache / "champion").read_text() == place.bundle.name
+    found = bundle.recommend(ReaderState("r1", [0, 5, 700]), 20)
+    assert (len(found.indices), found.tier) == (20, "warm")
+    written = place.bundle.stat().st_mtime_ns
+    assert sized.made(Settings(state_dir=tmp_path), 1500, 50).bundle.stat().st_mtime_ns == written
+    assert sized.recall(place, 1500).rounds[0] > 0.9
+
+
+def test_without_a_load_program_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SettingError, match="go install"):
+        sized.load_program()
+
+
+def test_only_answers_are_timed(tmp_path: Path) -> None:
+    """A program in the place of vegeta tells of three answers and of its last look for a target."""
+    program, rows = (
+        tmp_path / "vegeta",
+        ["0,200,2000000,1", "1000000,200,4000000,1", "2000000,200,3000000,1", "9,0,0,1"],
+    )
+    program.write_text('#!/bin/sh\ncat > /dev/null\n[ "$1" = attack ] || printf "%s\\n" ' + " ".join(rows) + "\n")
+    program.chmod(0o755)
+    found = sized.attack(str(program), [{}] * 3, 1)
+    assert (found["p50"], found["rate"]) == (3.0, pytest.approx(600.0))
+    with pytest.raises(TransientError, match="3 answers of 4"):
+        sized.attack(str(program), [{}] * 4, 1)
