@@ -57,7 +57,7 @@ class Refusal(NamedTuple):
 
 
 class BundleKeeper:
-    """Holds the served bundle in `current`; a thread keeps it up to date."""
+    """Holds the served bundle in `current`, and the one before it, to go back at once; a thread follows the alias."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -69,6 +69,7 @@ class BundleKeeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bundles", daemon=True)
         self.current: Served | None = None
+        self._before: Served | None = None
 
     def start(self) -> None:
         """Load what there is, then follow the alias."""
@@ -113,8 +114,9 @@ class BundleKeeper:
         return version == self._refusal.version and time.monotonic() < self._refusal.again_at
 
     def _load(self, version: str) -> None:
+        before = self._before
         try:
-            served = self._prepare(version)
+            served = before if before is not None and before.version == version else self._prepare(version)
         except BookworksError as error:
             self._refuse(version, error)
             if self.current is None and (last := self._last_champion()) not in {None, version}:
@@ -171,6 +173,7 @@ class BundleKeeper:
         old, self.current = self.current, served
         self._refusal = Refusal("", 0.0)
         if old is not None and old.version != served.version:
+            self._before = old
             metrics.BUNDLE.labels(old.version).set(0)
         metrics.BUNDLE.labels(served.version).set(1)
         metrics.LOADED_AT.set_to_current_time()

@@ -37,3 +37,14 @@ def register(settings: Settings, folder: Path, *, alias: str = CHALLENGER, versi
 def promote(settings: Settings, folder: Path, version: str | None = None) -> str:
     """As `register`, and make it the champion."""
     return register(settings, folder, alias=CHAMPION, version=version)
+
+
+def point_at(settings: Settings, version: str) -> None:
+    """Make a bundle that was registered before the champion, as a rollback does."""
+    with registry.connect(settings, timeout_s=30) as client:
+        name = settings.model_name
+        query = {"filter": f"name = '{name}'", "max_results": 1000}
+        known = client.get(f"{_API}/model-versions/search", params=query).json()["model_versions"]
+        tags = {one["version"]: {tag["key"]: tag["value"] for tag in one["tags"]} for one in known}
+        number = next(number for number, of in tags.items() if of[registry.VERSION_TAG] == version)
+        _call(client, "registered-models/alias", name=name, alias=CHAMPION, version=number)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from bookworks.errors import TransientError
 from bookworks.models.bundle import Bundle
 from indexing.bundle_to_qdrant import publish
 from infra.local import stack as servers
-from tests.serving.process import eventually, running
-from tests.serving.publishing import promote
+from tests.serving.process import QUICK, eventually, running
+from tests.serving.publishing import point_at, promote
 from tests.support.bundles import make_tiny_bundle
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -205,27 +206,43 @@ def test_books_and_metrics_over_bentoml(live):
     assert large.status_code == 413
 
 
-def test_a_new_champion_is_loaded_while_it_answers(live, settings, made):
-    old = ask(live)["bundle_version"]
-    folder = made()
-    publish(qdrant.connect(settings), Bundle.load(folder), set())
-    versions, stop = set(), threading.Event()
+def test_ten_switches_under_load_and_no_answer_mixes_two_bundles(live, settings, made):
+    old, other = ask(live)["bundle_version"], made(ranker=True)
+    publish(qdrant.connect(settings), Bundle.load(other), set())
+    reader, stop, answers = "r003", threading.Event(), {}
+    live.post("/v1/interactions", json={"events": [{"user_id": reader, "kind": "click", "work_id": "w011"}]})
 
     def caller():
         with httpx.Client(base_url=live.base_url, headers=live.headers) as client:
             while not stop.is_set():
-                versions.add(ask(client)["bundle_version"])
+                answer = ask(client, reader, explain=True)
+                ordered = any(item["explanation"] for item in answer["items"])
+                items = [(item["work_id"], item["score"]) for item in answer["items"]]
+                answers.setdefault(answer["bundle_version"], []).append((ordered, items, answer["fallbacks"]))
 
-    thread = threading.Thread(target=caller)
-    thread.start()
-    try:
-        promote(settings, folder)
-        eventually(lambda: folder.name in versions)
-    finally:
-        stop.set()
-        thread.join()
-    assert versions == {old, folder.name}
-    assert eventually(lambda: live.get("/readyz").json()["vector_index"])
+    with ThreadPoolExecutor(4) as pool:
+        callers = [pool.submit(caller) for _ in range(4)]
+        try:
+            promote(settings, other)
+            eventually(lambda: other.name in answers)
+            for turn in range(9):
+                wanted = (old, other.name)[turn % 2]
+                point_at(settings, wanted)
+                moved, seen = time.monotonic(), len(answers[wanted])
+                eventually(lambda wanted=wanted, seen=seen: len(answers[wanted]) > seen)
+                assert time.monotonic() - moved < 1.0 + float(QUICK["BOOKWORKS_BUNDLE_POLL_SECONDS"])
+        finally:
+            stop.set()
+        for one in callers:
+            one.result()  # what it raised
+    assert set(answers) == {old, other.name}
+    for version, told in answers.items():
+        assert {ordered for ordered, _, _ in told} == {version == other.name}
+        assert len({tuple(items) for _, items, fallbacks in told if not fallbacks}) == 1
+    point_at(settings, other.name)
+    assert eventually(lambda: live.get("/readyz").json() == {
+        "status": "ready", "bundle_version": other.name, "vector_index": True
+    })  # fmt: skip
 
 
 def test_a_bundle_without_its_vector_collection_serves_and_finds_it_later(live, settings, made):

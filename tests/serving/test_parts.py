@@ -222,6 +222,21 @@ def test_the_keeper_follows_the_alias_and_refuses_what_is_broken(keeper, tmp_pat
     assert "refused" not in caplog.text, "not again at once"
 
 
+def test_going_back_needs_no_loading(keeper, tmp_path):
+    first, second = (make_tiny_bundle(tmp_path / "cache", seed=seed).name for seed in (1, 2))
+    served = []
+    for version in (first, second):
+        names(keeper, version)
+        keeper.refresh()
+        served.append(keeper.current)
+    for version in (first, second):
+        shutil.rmtree(tmp_path / "cache" / version)
+    for turn in (0, 1, 0):
+        names(keeper, served[turn].version)
+        keeper.refresh()
+        assert keeper.current is served[turn]
+
+
 def test_the_keeper_starts_with_the_last_one_when_the_registry_is_away(keeper, tmp_path):
     folder = make_tiny_bundle(tmp_path / "cache")
     names(keeper, folder.name)
