@@ -75,5 +75,16 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas["ProblemModel"] = problems.ProblemModel.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        _inline_bodies(page)
         app.openapi_schema = page
     return app.openapi_schema
+
+
+def _inline_bodies(page: dict[str, Any]) -> None:
+    """Put the schema of each body where it is used: some programs look for its fields there alone."""
+    for path in page["paths"].values():
+        for operation in path.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                reference = content["schema"].get("$ref", "")
+                if reference:
+                    content["schema"] = page["components"]["schemas"][reference.rpartition("/")[2]]
