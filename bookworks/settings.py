@@ -167,6 +167,9 @@ class Settings(BaseSettings):
     service_api_key: SecretStr = Field(
         NO_SECRET, description="Key with which a calling service asks for any reader (header X-API-Key)."
     )
+    otlp_url: str | None = Field(
+        None, description="Collector of OpenTelemetry traces (OTLP over HTTP, `…/v1/traces`); empty records none."
+    )
     bundle_poll_seconds: float = Field(0.5, gt=0, description="How often the service looks for a new champion.")
     bundle_cache_dir: Path | None = Field(
         None, description="Where the service keeps downloaded bundles; empty means `state_dir`/bundles."

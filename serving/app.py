@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 import bookworks
-from serving import door, problems, routes
+from serving import door, problems, routes, tracing
 from serving.platform import Platform
 
 _DESCRIPTION = """Recommended books for readers.
@@ -40,6 +40,8 @@ def make_app(platform: Platform) -> FastAPI:
     app.include_router(door.router, prefix=routes.VERSION)
     app.include_router(routes.probes)
     problems.install(app)
+    if platform.settings.otlp_url:
+        app.add_middleware(tracing.traced)
     app.mount("/docs/files", StaticFiles(directory=_SWAGGER), name="swagger")
     app.add_api_route("/docs", _docs, include_in_schema=False)
     app.add_api_route("/", _front, include_in_schema=False)

@@ -20,7 +20,8 @@ from bookworks.contracts.records import Decision, Event, Reader, Record
 from bookworks.contracts.topics import DECISIONS, INTERACTIONS, READERS, Topic
 from bookworks.errors import BookworksError, TransientError
 from bookworks.settings import Settings
-from serving import metrics
+from serving import metrics, tracing
+from serving.tracing import Headers
 
 logger = logging.getLogger("bookworks.serving")
 
@@ -56,7 +57,7 @@ class Background:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._waiting: queue.Queue[Decision | None] = queue.Queue(_QUEUE)
+        self._waiting: queue.Queue[tuple[Decision, Headers] | None] = queue.Queue(_QUEUE)
         self._broken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
 
@@ -67,7 +68,7 @@ class Background:
     def put(self, decision: Decision) -> None:
         """Take a decision; never waits, never fails."""
         try:
-            self._waiting.put_nowait(decision)
+            self._waiting.put_nowait((decision, tracing.headers()))
         except queue.Full:
             metrics.DECISIONS_DROPPED.inc()
 
@@ -81,14 +82,14 @@ class Background:
 
     def _run(self) -> None:
         producer: KafkaProducer | None = None
-        while (decision := self._waiting.get()) is not None:
+        while (waiting := self._waiting.get()) is not None:
             if producer is not None and self._broken.is_set():
                 _close(producer)
                 producer = None
             while producer is None:
                 self._broken.clear()
                 producer = self._connect()
-            self._send(producer, decision)
+            self._send(producer, *waiting)
         if producer is not None:
             producer.close(timeout=3)
 
@@ -100,9 +101,10 @@ class Background:
             time.sleep(_RETRY_S)
             return None
 
-    def _send(self, producer: KafkaProducer, decision: Decision) -> None:
+    def _send(self, producer: KafkaProducer, decision: Decision, headers: Headers) -> None:
         try:
-            future = producer.send(DECISIONS.name, key=decision.user_id.encode(), value=encoded(decision))
+            key, value = decision.user_id.encode(), encoded(decision)
+            future = producer.send(DECISIONS.name, key=key, value=value, headers=headers)
             future.add_errback(self._dropped)
         except KafkaError as error:
             self._dropped(error)
@@ -160,9 +162,12 @@ class Acknowledged:
 
     def _send(self, topic: Topic, records: Sequence[tuple[str, Record]]) -> None:
         deadline = time.monotonic() + ACKNOWLEDGE_S
-        producer = self._connected()
+        producer, headers = self._connected(), tracing.headers()
         try:
-            pending = [producer.send(topic.name, key=key.encode(), value=encoded(record)) for key, record in records]
+            pending = [
+                producer.send(topic.name, key=key.encode(), value=encoded(record), headers=headers)
+                for key, record in records
+            ]
             for future in pending:
                 future.get(timeout=max(0.0, deadline - time.monotonic()))
         except KafkaError as error:

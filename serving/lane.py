@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -39,7 +40,8 @@ class Lane:
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             )
         self.waiting += 1
-        task = asyncio.get_running_loop().run_in_executor(self._threads, do)
+        in_context = contextvars.copy_context()  # of the trace
+        task = asyncio.get_running_loop().run_in_executor(self._threads, in_context.run, do)
         task.add_done_callback(self._done)
         return await task
 

@@ -17,7 +17,7 @@ from bookworks.errors import BookworksError
 from bookworks.models.bundle import Bundle, Order, Scored, top, without
 from bookworks.models.reader import Context, Nearest, ReaderState
 from bookworks.models.trees import Explained
-from serving import metrics, rules
+from serving import metrics, rules, tracing
 from serving.bundles import Served
 
 N_NEAREST = 200
@@ -42,7 +42,8 @@ class Trace:
     def step(self, name: str) -> Iterator[None]:
         """Measure a step."""
         started = time.perf_counter()
-        yield
+        with tracing.span(name):
+            yield
         metrics.STEPS.labels(name).observe(time.perf_counter() - started)
 
 

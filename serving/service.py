@@ -12,6 +12,7 @@ from typing import Any
 import bentoml
 
 from bookworks.settings import get_settings
+from serving import tracing
 from serving.middleware import BodyLimit, BoundedMetrics, ProbesFirst
 
 REQUEST_TIMEOUT_S = 30
@@ -50,6 +51,8 @@ class BookworksService:
         logging.getLogger("bookworks").setLevel(settings.log_level)
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        if settings.otlp_url:
+            tracing.start(settings)
         self.platform = Platform(settings)
         self.platform.start()
         entry.app = make_app(self.platform)
@@ -58,6 +61,7 @@ class BookworksService:
     def close(self) -> None:
         """Send what waits, end the connections."""
         self.platform.close()
+        tracing.stop()
 
 
 BookworksService.add_asgi_middleware(BoundedMetrics)

@@ -12,6 +12,10 @@ from tests.serving.process import running
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
+ALONE = {"BOOKWORKS_SERVICE_API_KEY": KEY, "BOOKWORKS_JWT_SECRET": SECRET} | {
+    f"BOOKWORKS_{name}_PORT": "9" for name in ("MLFLOW", "MINIO", "REDIS", "KAFKA", "POSTGRES")
+}
+
 
 def free_port():
     with socket.socket() as probe:
@@ -23,15 +27,12 @@ def free_port():
 def alone(tmp_path_factory):
     """A service of two workers, and its port."""
     folder, port = tmp_path_factory.mktemp("alone"), free_port()
-    environment = {
+    environment = ALONE | {
         "BOOKWORKS_SERVICE_PORT": str(port),
         "BOOKWORKS_SERVICE_WORKERS": "2",
-        "BOOKWORKS_SERVICE_API_KEY": KEY,
-        "BOOKWORKS_JWT_SECRET": SECRET,
         "BENTOML_HOME": str(folder / "bentoml"),
         "TMPDIR": str(folder),
     }
-    environment |= {f"BOOKWORKS_{name}_PORT": "9" for name in ("MLFLOW", "MINIO", "REDIS", "KAFKA", "POSTGRES")}
     with running(settings(), folder / "service.log", **environment) as client:
         yield client, port, folder
 

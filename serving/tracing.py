@@ -1,0 +1,64 @@
+"""OpenTelemetry: one trace from a request over its steps to the records it leaves in Kafka.
+
+Without `otlp_url` nothing is recorded: OpenTelemetry's own tracer then does nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry import context, propagate, trace
+
+from bookworks.settings import Settings
+
+NAME = "bookworks"
+PROBES = "healthz,readyz,livez,metrics"
+Headers = list[tuple[str, bytes]]
+
+
+def start(settings: Settings) -> None:
+    """Send this process's spans to the collector of the settings, in the background."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": NAME}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_url)))
+    trace.set_tracer_provider(provider)
+
+
+def stop() -> None:
+    """Send what waits."""
+    provider = trace.get_tracer_provider()
+    if hasattr(provider, "shutdown"):
+        provider.shutdown()
+
+
+def traced(app: Any) -> Any:
+    """The app with a span around each request but those of probes; a caller's `traceparent` is gone on from."""
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    measured = OpenTelemetryMiddleware(app, excluded_urls=PROBES, exclude_spans=["receive", "send"])
+
+    async def alone(scope: Any, receive: Any, send: Any) -> None:
+        """Without the span that BentoML has begun and does not record: what is below it would not be either."""
+        token = context.attach(context.Context())
+        try:
+            await measured(scope, receive, send)
+        finally:
+            context.detach(token)
+
+    return alone
+
+
+def span(name: str) -> Any:
+    """A span of the running trace, as a context manager."""
+    return trace.get_tracer(NAME).start_as_current_span(name)
+
+
+def headers() -> Headers:
+    """The running trace as headers of a Kafka record (W3C Trace Context); none where nothing is recorded."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return [(name, value.encode()) for name, value in carrier.items()]
