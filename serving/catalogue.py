@@ -7,6 +7,7 @@ from typing import Any
 
 from bookworks.isbn import to_isbn13
 from bookworks.models.bundle import Bundle
+from serving.facets import Facets
 
 _NOT_WORD = re.compile(r"\W+")
 _FIELDS = ("title", "author", "author_id", "series", "publisher", "year", "language", "subjects", "image_url")
@@ -29,6 +30,7 @@ class Catalogue:
         self.twin_keys = [_twin_key(t, a) for t, a in zip(self.titles, self.authors, strict=True)]
         self.indices_of_twin = _grouped(self.twin_keys)
         self._by_author = _grouped(self.author_keys)
+        self.facets = Facets(bundle.works)
         self._editions: dict[str, list[str]] = {}
         for edition_id, work_id in bundle.editions.items():
             self._editions.setdefault(work_id, []).append(edition_id)

@@ -10,6 +10,7 @@ from serving.auth import Passwords
 from serving.bundles import BundleKeeper
 from serving.decisions import Acknowledged, Background
 from serving.history import History
+from serving.kept import Keeper
 
 
 class Platform:
@@ -22,17 +23,20 @@ class Platform:
         self.accounts = Accounts(settings)
         self.passwords = Passwords()
         self.decisions = Background(settings)
+        self.kept = Keeper(settings)
         self.stream = Acknowledged(settings)
 
     def start(self) -> None:
         """Begin following the champion and sending; waits for nothing."""
         self.bundles.start()
         self.decisions.start()
+        self.kept.start()
         threading.Thread(target=self.stream.warm_up, name="stream", daemon=True).start()
 
     def close(self) -> None:
         """Send what waits and end the connections."""
         self.decisions.close()
+        self.kept.close()
         self.stream.close()
         self.bundles.close()
         self.accounts.close()

@@ -19,9 +19,10 @@ from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
-from serving import metrics, pipeline, schemas
+from serving import asking, cursor, metrics, pipeline, replay, schemas
 from serving.auth import Caller, CallerDep
 from serving.bundles import Served
+from serving.kept import Answer
 from serving.lane import Lane
 from serving.pipeline import HISTORY, Trace
 from serving.platform import Platform
@@ -50,6 +51,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "A reader asked for another.",
         404: "There is no such thing.",
         409: "The name is taken.",
+        410: "The cursor is of a bundle that serves no more.",
         413: "The body is larger than 1 MiB.",
         422: "A field is missing or wrong; the answer names it.",
         429: "Too many failed log-ins; see Retry-After.",
@@ -87,42 +89,63 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def _online(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
-    try:
-        return platform.history.read(user_id)
-    except TransientError:
-        trace.without(HISTORY)
-        return OnlineReader()
-
-
 @router.post(
     "/recommend",
     response_model=schemas.RecommendResponse,
-    responses=problems(400, 401, 403, 413, 422, 503),
+    responses=problems(400, 401, 403, 410, 413, 422, 503),
     tags=["books"],
     summary="Books for a reader",
 )
 def recommend(body: schemas.RecommendRequest, caller: CallerDep, request: Request) -> Any:
     """Books for a reader; a new reader and an empty history get an answer too.
 
-    The answer's `decision_id` belongs into the interactions that follow from it.
+    The answer's `decision_id` belongs into the interactions that follow from it. Its `next`, sent as `cursor`, asks for
+    the next page: up to 500 books in the order of the first page, whatever the reader does meanwhile.
     """
     started = time.perf_counter()
-    user_id = caller.reader(body.user_id, "body.user_id")
     served, platform, trace = served_of(request), platform_of(request), Trace()
-    online = _online(platform, user_id, trace)
-    items, tier = pipeline.recommend(served, user_id, online, body.n, body.exclude, trace, body.explain)
+    decision_id = new_id()
+    asked = asking.understood(platform, served, body, caller, decision_id, trace)
+    items, tier = pipeline.recommend(
+        served, asked.user_id, asked.online, body.n, body.exclude, trace, body.explain, asked.filters,
+        seed=decision_id, page=asked.page,
+    )  # fmt: skip
     answer = {
-        "decision_id": new_id(),
-        "user_id": user_id,
+        "decision_id": decision_id,
+        "user_id": asked.user_id,
         "bundle_version": served.version,
         "tier": tier,
         "fallbacks": trace.fallbacks,
+        "relaxed": trace.relaxed,
+        "notes": asking.notes(served, body),
         "items": [_recommended(served, position, item) for position, item in enumerate(items)],
+        "next": _next(platform, served, asked.user_id, trace.rest if items else []),
     }
     _count(tier, trace)
-    platform.decisions.put(_decision(answer, body.surface, (time.perf_counter() - started) * 1000))
+    _keep(platform, served, body, answer, trace)
+    platform.decisions.put(_decision(answer, body, (time.perf_counter() - started) * 1000))
     return answer
+
+
+def _next(platform: Platform, served: Served, user_id: str, rest: list[int]) -> str | None:
+    return cursor.sealed(platform.settings, served.version, user_id, rest) if rest else None
+
+
+def _keep(
+    platform: Platform, served: Served, body: schemas.RecommendRequest, answer: dict[str, Any], trace: Trace
+) -> None:
+    """Have the answer kept in the background; what a visitor was shown is nobody's."""
+    at = clock.now()
+    remember = served.rules.policy.recently_shown.places and body.session is None
+    platform.kept.put(
+        Answer(
+            answer["decision_id"],
+            answer["user_id"],
+            at.timestamp() * 1000,
+            tuple(item["work_id"] for item in answer["items"]) if remember else (),
+            lambda: replay.document(served, body, answer, trace, at),
+        )
+    )
 
 
 def _count(tier: str | None, trace: Trace) -> None:
@@ -144,6 +167,7 @@ def _recommended(served: Served, position: int, item: pipeline.Item) -> dict[str
         "score": round(item.score, 6),
         "reasons": item.reasons,
         "sources": {name: round(value, 6) for name, value in item.sources.items()},
+        "propensity": round(item.chance, 6),
         "explanation": _explanation(item.explained),
     }
 
@@ -160,22 +184,21 @@ def _explanation(why: Explained | None) -> dict[str, Any] | None:
     }
 
 
-def _decision(answer: dict[str, Any], surface: str, latency_ms: float) -> Decision:
+def _decision(answer: dict[str, Any], body: schemas.RecommendRequest, latency_ms: float) -> Decision:
     now = clock.now()
     return Decision(
         source=SOURCE,
         received_at=now,
         occurred_at=now,
-        surface=surface,
+        surface=body.surface,
+        context=body.context,
         latency_ms=round(latency_ms, 3),
         n=len(answer["items"]),
         items=[
-            DecisionItem(
-                work_id=item["work_id"], position=item["position"], score=item["score"], sources=item["sources"]
-            )
+            DecisionItem(**{name: item[name] for name in ("work_id", "position", "score", "sources", "propensity")})
             for item in answer["items"]
         ],
-        **{name: answer[name] for name in ("decision_id", "user_id", "bundle_version", "tier", "fallbacks")},
+        **{name: answer[name] for name in ("decision_id", "user_id", "bundle_version", "tier", "fallbacks", "relaxed")},
     )
 
 
@@ -332,7 +355,7 @@ def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
     """Profile and recent history; a reader sees only its own."""
     caller.reader(user_id, "path.user_id")
     platform, trace = platform_of(request), Trace()
-    online = _online(platform, user_id, trace)
+    online = asking.online(platform, user_id, trace)
     account = None
     try:
         account = platform.accounts.by_id(user_id)

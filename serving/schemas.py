@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from bookworks.contracts.records import EventKind, Id, Utc
+from bookworks.contracts.records import ContextText, EventKind, Id, Utc
 
 N_DEFAULT, N_MAX = 10, 100
 EVENTS_MAX = 1000
 EXCLUDE_MAX = 1000
+FILTER_MAX = 20
+SESSION_MAX = 100
+CONTEXT_MAX = 20
 OLDEST_BIRTH_YEAR = 1900
 
 
@@ -41,22 +44,82 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+Year = Annotated[int, Field(ge=-5000, le=3000)]
+ContextKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
+class BookFilters(Request):
+    """Only books that meet every field that is given; of a list one is enough. `notes` tell of a name that none has."""
+
+    languages: list[Name] = Field(
+        [], max_length=FILTER_MAX, description="As the catalogue writes them, for example `en`."
+    )
+    authors: list[Name] = Field([], max_length=FILTER_MAX, description="Names, other names or ids of authors.")
+    subjects: list[Name] = Field([], max_length=FILTER_MAX, description="As the catalogue writes them.")
+    year_from: Year | None = Field(
+        None, description="First published in this year or later; unknown years do not pass."
+    )
+    year_to: Year | None = Field(None, description="First published in this year or earlier.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.year_from is not None and self.year_to is not None and self.year_from > self.year_to:
+            raise ValueError("year_from must not be after year_to")
+        return self
+
+
+class Session(Request):
+    """A visitor without an account, as a calling service knows it."""
+
+    history: list[CleanId] = Field(
+        [], max_length=SESSION_MAX, description="Works, editions or ISBNs, the latest last. They count as read."
+    )
+
+
 class RecommendRequest(Request):
     """Whom to recommend books to, and how many."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"user_id": "r001", "n": 5, "surface": "home"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"user_id": "r001", "n": 5, "surface": "home"},
+                {"session": {"history": ["w001", "w002-e0"]}, "filters": {"languages": ["en"], "year_from": 1990}},
+            ]
+        },
     )
 
-    user_id: CleanId | None = Field(
-        None, description="The reader. Needed with X-API-Key; with a reader's token it may be left out."
+    cursor: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4000,
+        description="`next` of an earlier answer to the same reader, for its next page; filters stay as they were.",
     )
+    user_id: CleanId | None = Field(
+        None,
+        description="The reader. With X-API-Key this or `session` is needed; with a reader's token it may be left out.",
+    )
+    session: Session | None = Field(None, description="With X-API-Key, instead of `user_id`: a visitor.")
     n: int = Field(N_DEFAULT, ge=1, le=N_MAX, description="How many books.")
     surface: CleanId = Field("home", description="Where the books are shown; kept with the decision.")
     exclude: list[CleanId] = Field(
         [], max_length=EXCLUDE_MAX, description="Works, editions or ISBNs not to recommend this time."
     )
     explain: bool = Field(False, description="Say of each book what the ranker made of it.")
+    filters: BookFilters = Field(BookFilters(), description="Which books are wanted; others are hidden before ranking.")
+    context: dict[ContextKey, Annotated[ContextText, AfterValidator(_printable)]] = Field(
+        {},
+        max_length=CONTEXT_MAX,
+        description="Device, locale and the like, as texts: kept with the decision, changes no slate.",
+    )
+
+    @model_validator(mode="after")
+    def _one_reader(self) -> Self:
+        if self.user_id is not None and self.session is not None:
+            raise ValueError("user_id or session, not both")
+        if self.cursor is not None and self.filters != BookFilters():
+            raise ValueError("a cursor has its filters already: leave them out")
+        return self
 
 
 class Explanation(BaseModel):
@@ -79,20 +142,37 @@ class RecommendedBook(BaseModel):
     year: int | None = None
     image_url: str | None = None
     score: float
-    reasons: list[str] = Field(description="The sources that spoke for it, the strongest first.")
+    reasons: list[str] = Field(
+        description="`promoted` or `exploration` where a rule put it here, then the sources that spoke for it, the "
+        "strongest first."
+    )
     sources: dict[str, float] = Field(description="What each source added to the blended score.")
+    propensity: float = Field(1.0, description="Probability that it was shown: below 1 where it was drawn.")
     explanation: Explanation | None = Field(None, description="With `explain`, where the ranker has ordered the book.")
+
+
+class Note(BaseModel):
+    """Something in the request that changed nothing, though it is no mistake."""
+
+    field: str
+    received: str
+    detail: str
 
 
 class RecommendResponse(BaseModel):
     """A slate, and how it came about."""
 
     decision_id: uuid.UUID = Field(description="Send it back with the interactions that follow.")
-    user_id: str
+    user_id: str = Field(
+        description="The reader; of a session a name of its own, under which interactions may be sent."
+    )
     bundle_version: str
     tier: str = Field(description="What was known of the reader: warm, session, tastes or cold.")
     fallbacks: list[str] = Field(description="Parts that were away; the answer was made without them.")
+    relaxed: list[str] = Field(description="Rules of the slate that were broken, because too few books were left.")
+    notes: list[Note] = Field(description="Names and books of the request that this catalogue does not have.")
     items: list[RecommendedBook]
+    next: str | None = Field(description="Send it as `cursor` for the next page; empty when no more may follow.")
 
 
 class Book(BaseModel):

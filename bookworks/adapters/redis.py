@@ -78,6 +78,7 @@ class OnlineReader:
         dismissed: books sent away.
         profile: country, age_bin, tastes (decoded from JSON).
         latest_at: time of the latest event of the history.
+        shown: works of the last slates -> when they were last shown, ms since 1970; says nothing of the reader.
     """
 
     history: list[str] = field(default_factory=list)
@@ -86,6 +87,7 @@ class OnlineReader:
     dismissed: set[str] = field(default_factory=set)
     profile: dict[str, Any] = field(default_factory=dict)
     latest_at: datetime | None = None
+    shown: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 def remember(client: redis.Redis, events: Iterable[Event]) -> int:
@@ -174,8 +176,9 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
     pipe.smembers(seen)
     pipe.smembers(dismissed)
     pipe.hgetall(online.PROFILE.format(user_id))
+    pipe.zrange(online.SHOWN.format(user_id), 0, -1, withscores=True)
     try:
-        timed, raw_weights, read, away_ids, profile = pipe.execute()
+        timed, raw_weights, read, away_ids, profile, shown = pipe.execute()
     except redis.RedisError as error:
         raise away(error) from error
     return OnlineReader(
@@ -185,7 +188,51 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
         dismissed=set(away_ids),
         profile=_decoded(profile),
         latest_at=datetime.fromtimestamp(timed[0][1] / 1000, UTC) if timed and timed[0][1] > 0 else None,
+        shown=dict(shown),
     )
+
+
+def keep_answers(
+    client: redis.Redis,
+    documents: Mapping[str, str],
+    ttl_s: int,
+    shown: Iterable[tuple[str, Iterable[str], float]],
+) -> None:
+    """Keep decisions for a while, and which works were last shown to readers; a repeat changes nothing.
+
+    Args:
+        client: from `connect`.
+        documents: decision id -> text.
+        ttl_s: life of a decision in seconds, at least 1 where there is any.
+        shown: reader, its works, when they were shown (ms since 1970).
+
+    Raises:
+        TransientError: Redis does not answer, or has no room; some may have been written.
+    """
+    pipe = client.pipeline(transaction=False)
+    for decision_id, text in documents.items():
+        pipe.set(online.DECISION.format(decision_id), text, ex=ttl_s)
+    for user_id, works, at_ms in shown:
+        key = online.SHOWN.format(user_id)
+        pipe.zadd(key, dict.fromkeys(works, at_ms), gt=True)
+        pipe.zremrangebyrank(key, 0, -(online.SHOWN_LENGTH + 1))
+        pipe.expire(key, online.SHOWN_TTL_S)
+    try:
+        pipe.execute()
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def read_decision(client: redis.Redis, decision_id: str) -> str | None:
+    """What `keep_answers` kept of a decision.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    try:
+        return cast("str | None", client.get(online.DECISION.format(decision_id)))
+    except redis.RedisError as error:
+        raise away(error) from error
 
 
 def _decoded(profile: dict[str, str]) -> dict[str, Any]:

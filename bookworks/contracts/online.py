@@ -13,11 +13,15 @@ HISTORY = "reader:{}:history"  # sorted set: books, scored by time in ms
 HISTORY_WEIGHTS = "reader:{}:weights"  # hash: book -> weight 0..1
 SEEN = "reader:{}:seen"  # set: books read or owned, never recommended again
 DISMISSED = "reader:{}:dismissed"  # set: books the reader sent away
+SHOWN = "reader:{}:shown"  # sorted set: works shown, scored by the time in ms of the last time
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
-# Not of a reader; `{}` is a digest of name and address.
+# Not of a reader: `{}` is the decision's id, and a digest of name and address.
+DECISION = "decision:{}"  # text: what was answered and why, packed by the service
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet
 
 HISTORY_LENGTH = 200
+SHOWN_LENGTH = 200
+SHOWN_TTL_S = 30 * DAY_S
 TTL_S = 400 * DAY_S
 LOGIN_WINDOW_S = 60
 
