@@ -21,10 +21,20 @@ _NAMESPACE = "bentoml_service"
 _TEMPLATES = (
     (re.compile(r"^/v1/books/[^/]+$"), "/v1/books/{work_id}"),
     (re.compile(r"^/v1/books/[^/]+/similar$"), "/v1/books/{work_id}/similar"),
+    (re.compile(r"^/v1/decisions/[^/]+$"), "/v1/decisions/{decision_id}"),
     (re.compile(r"^/v1/users/[^/]+$"), "/v1/users/{user_id}"),
 )
 _FIXED = frozenset(
-    {"/v1/recommend", "/v1/interactions", "/v1/auth/signup", "/v1/auth/login", "/healthz", "/readyz", "/metrics"}
+    {
+        "/v1/recommend",
+        "/v1/why-not",
+        "/v1/interactions",
+        "/v1/auth/signup",
+        "/v1/auth/login",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
 )
 
 

@@ -266,7 +266,7 @@ def rules_step(served: Served, order: Order, turn: Turn) -> tuple[rules.Slate, l
     read = ruled.volumes.read(_with_twins(served, turn.known.read)) if ruled.volumes else ()
     promoted = _shown(order, sorted(ruled.promoted)) if turn.page is None else {}
     ahead = sorted(promoted, key=lambda i: (-promoted[i], i))
-    first = _reordered(served, order.first(DEPTH), turn.online) if turn.page is None else list(_shown(order, turn.page))
+    first = reordered(served, order.first(DEPTH), turn.online) if turn.page is None else list(_shown(order, turn.page))
     exploration = ruled.policy.exploration
     length = max(turn.n * SHORTLIST, turn.n + exploration.pool if exploration.share else 0)
     for ranked in _wider(first, order, length, turn.page is None):
@@ -300,7 +300,8 @@ def _wider(first: list[int], order: Order, length: int, all_of_it: bool) -> Iter
         yield first + [i for i in following if i not in have]
 
 
-def _reordered(served: Served, ranked: list[int], online: OnlineReader) -> list[int]:
+def reordered(served: Served, ranked: list[int], online: OnlineReader) -> list[int]:
+    """Works with those just shown moved back and the new ones moved ahead, where the rules say so."""
     policy, now = served.rules.policy, clock.now()
     if not (policy.recently_shown.places or policy.freshness.places):
         return ranked

@@ -168,11 +168,11 @@ def _recommended(served: Served, position: int, item: pipeline.Item) -> dict[str
         "reasons": item.reasons,
         "sources": {name: round(value, 6) for name, value in item.sources.items()},
         "propensity": round(item.chance, 6),
-        "explanation": _explanation(item.explained),
+        "explanation": explanation(item.explained),
     }
 
 
-def _explanation(why: Explained | None) -> dict[str, Any] | None:
+def explanation(why: Explained | None) -> dict[str, Any] | None:
     """The ranker's words, the strongest first; features that add nothing are left out."""
     if why is None:
         return None

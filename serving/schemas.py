@@ -175,6 +175,66 @@ class RecommendResponse(BaseModel):
     next: str | None = Field(description="Send it as `cursor` for the next page; empty when no more may follow.")
 
 
+class DecisionResponse(BaseModel):
+    """A decision again."""
+
+    answer: RecommendResponse = Field(description="Exactly as it was given.")
+    occurred_at: datetime
+    request: dict[str, Any] = Field(description="What was asked, without what was left at its default.")
+    rules: dict[str, Any] = Field(description="The rules that held for the reader; of blocked lists their names.")
+    features: dict[str, dict[str, float | None]] = Field(
+        description="By work: what the ranker saw of it. Empty where it ordered nothing, or the bundle serves no more."
+    )
+    explanations: dict[str, Explanation | None] = Field(description="By work: what the ranker made of that.")
+
+
+class WhyNotRequest(RecommendRequest):
+    """A slate and a book that may be missing in it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"user_id": "r001", "n": 5, "book": "w001"}]}
+    )
+
+    book: CleanId = Field(description="A work, an edition or an ISBN.")
+
+    @model_validator(mode="after")
+    def _first_page(self) -> Self:
+        if self.cursor is not None:
+            raise ValueError("this is told of the first page: leave cursor out")
+        return self
+
+
+class Reason(BaseModel):
+    """What keeps a book out of a slate."""
+
+    step: str = Field(description="catalogue, history, request, filters, blocked, candidates, rank or rules.")
+    rule: str = Field(description="For example read, dismissed, a field of `filters`, a list's name, author.")
+    detail: str
+
+
+class WhyNotResponse(BaseModel):
+    """Whether a book is in the slate, and why not."""
+
+    book: str
+    user_id: str
+    bundle_version: str
+    fallbacks: list[str]
+    work_id: str | None = None
+    title: str | None = None
+    shown: bool
+    position: int | None = Field(None, description="In the slate, from 0.")
+    reasons: list[Reason] = Field(
+        description="All that keeps it out, in the order of the steps; empty when it is shown."
+    )
+    rank: int | None = Field(
+        None, description="By score, from 1, among all that may be shown; empty when it may not be."
+    )
+    score: float | None = None
+    sources: dict[str, float] = {}
+    candidate: bool | None = Field(None, description="Whether the ranker looked at it; empty where no ranker orders.")
+    relaxed: list[str] = Field([], description="Rules of the slate that were broken.")
+
+
 class Book(BaseModel):
     """One work."""
 

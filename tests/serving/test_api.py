@@ -22,6 +22,7 @@ PROTECTED = [
     ("POST", "/v1/recommend", {"user_id": "r001"}),
     ("POST", "/v1/interactions", {"events": [{"kind": "click", "work_id": "w001", "user_id": "r001"}]}),
     ("GET", "/v1/users/r001", None),
+    ("POST", "/v1/why-not", {"user_id": "r001", "book": "w001"}),
 ]
 
 
@@ -510,6 +511,8 @@ def test_a_body_that_is_too_large(platform, key):
 def test_paths_have_few_names_in_the_metrics():
     assert endpoint_of("/v1/books/w1") == "/v1/books/{work_id}"
     assert endpoint_of("/v1/books/w1/similar") == "/v1/books/{work_id}/similar"
+    assert endpoint_of("/v1/decisions/d1") == "/v1/decisions/{decision_id}"
+    assert endpoint_of("/v1/why-not") == "/v1/why-not"
     assert endpoint_of("/v1/users/u1") == "/v1/users/{user_id}"
     assert endpoint_of("/v1/recommend") == "/v1/recommend"
     assert endpoint_of("/wp-admin.php") == "other"
@@ -523,6 +526,8 @@ ENDPOINTS = {
     ("get", "/v1/users/{user_id}"),
     ("post", "/v1/auth/signup"),
     ("post", "/v1/auth/login"),
+    ("get", "/v1/decisions/{decision_id}"),
+    ("post", "/v1/why-not"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),

@@ -129,6 +129,30 @@ def test_a_click_is_in_kafka_and_changes_the_next_answer(live, settings):
     assert Event.model_validate(stored[0]).user_id == user_id
 
 
+def test_pages_and_a_decision_found_again(live):
+    user_id = new_reader()
+    first = ask(live, user_id, n=30)
+    live.post("/v1/interactions", json={"events": [{"kind": "loan", "work_id": "w070", "user_id": user_id}]})
+    pages = [first]
+    while pages[-1]["next"] is not None:
+        pages.append(ask(live, user_id, n=30, cursor=pages[-1]["next"]))
+    works = [item["work_id"] for page in pages for item in page["items"]]
+    assert len(works) == len(set(works)) >= 79
+    found = eventually(lambda: (a := live.get(f"/v1/decisions/{first['decision_id']}")).status_code == 200 and a.json())
+    assert found["answer"] == first
+    told = live.post("/v1/why-not", json={"user_id": user_id, "book": "w070"}).json()
+    assert (told["shown"], told["reasons"][0]["rule"]) == (False, "read")
+
+
+def test_a_filtered_slate_and_a_visitor(live):
+    slate = ask(live, "r001", n=30, filters={"subjects": ["poetry"], "year_from": 1960})
+    assert {int(item["work_id"][1:]) % 5 for item in slate["items"]} == {4}
+    assert len(slate["items"]) == len([i for i in range(80) if i % 5 == 4 and i >= 10])
+    body = {"session": {"history": ["w003"]}, "context": {"device": "phone"}}
+    visitor = live.post("/v1/recommend", json=body).json()
+    assert (visitor["tier"], visitor["user_id"]) == ("session", f"visitor-{visitor['decision_id']}")
+
+
 def test_a_thousand_interactions_at_once(live):
     events = [{"kind": "view", "work_id": f"w{i % 80:03d}", "user_id": new_reader()} for i in range(1000)]
     answer = live.post("/v1/interactions", json={"events": events})
