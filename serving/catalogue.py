@@ -42,14 +42,18 @@ class Catalogue:
             book_ids: work ids (also of works that were merged since), edition ids or ISBNs (10 or 13, with or
                 without dashes).
         """
-        index_of, editions = self._bundle.index_of, self._bundle.editions
         for book_id in book_ids:
-            for candidate in (book_id, to_isbn13(book_id)):
-                if candidate in index_of:
-                    return index_of[candidate]
-                if candidate in editions:
-                    return index_of[editions[candidate]]
+            if (index := self._known(book_id)) is not None:
+                return index
+            if (index := self._known(to_isbn13(book_id))) is not None:  # which takes longer to read
+                return index
         return None
+
+    def _known(self, book_id: str | None) -> int | None:
+        index_of, editions = self._bundle.index_of, self._bundle.editions
+        if book_id is None or book_id in index_of:
+            return index_of.get(book_id or "")
+        return index_of[editions[book_id]] if book_id in editions else None
 
     def is_work(self, book_id: str) -> bool:
         """Whether this is the id of a work, now or formerly, and not of an edition."""
