@@ -55,6 +55,17 @@ class Caller:
             )
         return self.user_id
 
+    def service(self) -> None:
+        """Let only a calling service on.
+
+        Raises:
+            Problem: 403 for a reader.
+        """
+        if self.user_id is not None:
+            raise Problem(
+                403, "This is for calling services", allowed="X-API-Key", todo="leave out the reader's token."
+            )
+
 
 class Passwords:
     """Hashes and checks passwords, a few at a time."""

@@ -24,7 +24,17 @@ _TEMPLATES = (
     (re.compile(r"^/v1/users/[^/]+$"), "/v1/users/{user_id}"),
 )
 _FIXED = frozenset(
-    {"/v1/recommend", "/v1/interactions", "/v1/auth/signup", "/v1/auth/login", "/healthz", "/readyz", "/metrics"}
+    {
+        "/v1/recommend",
+        "/v1/interactions",
+        "/v1/auth/signup",
+        "/v1/auth/login",
+        "/v1/models/current",
+        "/v1/search",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
 )
 
 

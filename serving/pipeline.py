@@ -21,7 +21,6 @@ from serving import metrics, rules
 from serving.bundles import Served
 
 N_NEAREST = 200
-N_NEIGHBOURS = 50
 SHORTLIST = 5  # the rules look at this many times n, then at the whole catalogue
 RRF_K = 60  # Cormack, Clarke, Buettcher 2009: reciprocal rank fusion
 VECTORS, HISTORY, RANKER = "vector_index", "history", "ranker"
@@ -242,27 +241,6 @@ def recommend(
             for i, at, why in zip(chosen, places, told, strict=True)
         ]
     return items, bundle.tier_of(known.state)
-
-
-def similar(served: Served, index: int, n: int, trace: Trace) -> list[Item]:
-    """Neighbours of a work: item filter, vectors and same author, fused by rank."""
-    bundle, catalogue = served.bundle, served.catalogue
-    filtered = bundle.item_filter_scores([index], [1.0])
-    found = nearest(served, bundle.item_vectors[index], N_NEIGHBOURS, trace)
-    if found is None:
-        found = top(bundle.item_vectors @ bundle.item_vectors[index], N_NEIGHBOURS)
-    lists = {
-        "item_filter": [i for i in top(filtered, N_NEIGHBOURS) if filtered[i] > 0],
-        "vectors": [int(i) for i in found],
-        "author": _by_popularity(bundle, catalogue.same_author(index))[:N_NEIGHBOURS],
-    }
-    twins = set(catalogue.indices_of_twin.get(catalogue.twin_keys[index] or "", [])) | {index}
-    return fuse(lists, twins)[:n]
-
-
-def _by_popularity(bundle: Bundle, indices: list[int]) -> list[int]:
-    scores = bundle.popularity_scores(ReaderState())
-    return sorted(indices, key=lambda i: (-float(scores[i]), i))
 
 
 def fuse(lists: dict[str, list[int]], banned: set[int]) -> list[Item]:

@@ -26,6 +26,8 @@ from serving.lane import Lane
 from serving.pipeline import HISTORY, Trace
 from serving.platform import Platform
 from serving.problems import MEDIA_TYPE, Problem, unavailable
+from serving.similar import Kind
+from serving.similar import similar as neighbours
 
 VERSION = "/v1"  # of the interface; what breaks a caller gets the next one
 router = APIRouter()
@@ -221,15 +223,21 @@ def similar(
     work_id: BookId,
     request: Request,
     n: Annotated[int, Query(ge=1, le=schemas.N_MAX, description="How many books.")] = schemas.N_DEFAULT,
+    kind: Annotated[Kind, Query(description="In what they are alike.")] = Kind.ALL,
 ) -> Any:
-    """Neighbours of a work: read by the same readers, near in vectors, by the same author. Needs no token."""
+    """Neighbours of a work, never an edition of it. Needs no token.
+
+    `behaviour`: read by the same readers. `content`: alike in title, near in vectors. `author`: by the same author, the
+    most read first. `series`: of the same series, what comes next first. `all` joins three of these by rank.
+    """
     served, trace = served_of(request), Trace()
     index = _index_of(served, work_id)
-    items = pipeline.similar(served, index, n, trace)
+    items = neighbours(served, index, n, trace, kind)
     _count(None, trace)
     catalogue = served.catalogue
     return {
         "work_id": catalogue.work_ids[index],
+        "kind": kind,
         "bundle_version": served.version,
         "fallbacks": trace.fallbacks,
         "items": [
