@@ -148,4 +148,17 @@ async def caller(
     raise _unauthorised("Who calls?", "send Authorization: Bearer … (a reader) or X-API-Key (a calling service).")
 
 
+async def caller_if_any(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    key: Annotated[str | None, Depends(_key)],
+) -> Caller | None:
+    """The caller of a request that needs none.
+
+    Raises:
+        Problem: 401 when the token or key that came is wrong.
+    """
+    return None if bearer is None and key is None else await caller(request, bearer, key)
+
+
 CallerDep = Annotated[Caller, Depends(caller)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from bookworks.isbn import to_isbn13
 from bookworks.models.bundle import Bundle
+from bookworks.models.search import Search
 
 _NOT_WORD = re.compile(r"\W+")
 _FIELDS = (
@@ -30,6 +31,7 @@ class Catalogue:
         self.author_keys = [a or b for a, b in zip(self.columns["author_id"], self.authors, strict=True)]
         self.series = self.columns["series"]
         self.twin_keys = [_twin_key(t, a) for t, a in zip(self.titles, self.authors, strict=True)]
+        self.search = Search.of(bundle)
         self.indices_of_twin = _grouped(self.twin_keys)
         self._by_author = _grouped(self.author_keys)
         self._series_keys = [a or b for a, b in zip(self.columns["series_id"], self.series, strict=True)]

@@ -14,7 +14,8 @@ from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.errors import BookworksError
-from bookworks.models.bundle import Bundle, Order, Scored, top, without
+from bookworks.models.bundle import Bundle, Order, Scored, without
+from bookworks.models.fusion import fused
 from bookworks.models.reader import Context, Nearest, ReaderState
 from bookworks.models.trees import Explained
 from serving import metrics, rules
@@ -22,7 +23,6 @@ from serving.bundles import Served
 
 N_NEAREST = 200
 SHORTLIST = 5  # the rules look at this many times n, then at the whole catalogue
-RRF_K = 60  # Cormack, Clarke, Buettcher 2009: reciprocal rank fusion
 VECTORS, HISTORY, RANKER = "vector_index", "history", "ranker"
 
 
@@ -245,10 +245,4 @@ def recommend(
 
 def fuse(lists: dict[str, list[int]], banned: set[int]) -> list[Item]:
     """Reciprocal rank fusion: score = sum over lists of 1 / (60 + rank), rank from 1."""
-    sources: dict[int, dict[str, float]] = {}
-    for name, indices in lists.items():
-        kept = [i for i in indices if i not in banned]
-        for rank, index in enumerate(kept, 1):
-            sources.setdefault(index, {})[name] = 1.0 / (RRF_K + rank)
-    items = [Item(index, sum(parts.values()), parts) for index, parts in sources.items()]
-    return sorted(items, key=lambda item: (-item.score, item.index))
+    return [Item(index, sum(parts.values()), parts) for index, parts in fused(lists, banned)]

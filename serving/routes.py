@@ -89,7 +89,8 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def _online(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
+def online_of(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
+    """What Redis knows of a reader; nothing while it is away."""
     try:
         return platform.history.read(user_id)
     except TransientError:
@@ -112,7 +113,7 @@ def recommend(body: schemas.RecommendRequest, caller: CallerDep, request: Reques
     started = time.perf_counter()
     user_id = caller.reader(body.user_id, "body.user_id")
     served, platform, trace = served_of(request), platform_of(request), Trace()
-    online = _online(platform, user_id, trace)
+    online = online_of(platform, user_id, trace)
     items, tier = pipeline.recommend(served, user_id, online, body.n, body.exclude, trace, body.explain)
     answer = {
         "decision_id": new_id(),
@@ -122,12 +123,13 @@ def recommend(body: schemas.RecommendRequest, caller: CallerDep, request: Reques
         "fallbacks": trace.fallbacks,
         "items": [_recommended(served, position, item) for position, item in enumerate(items)],
     }
-    _count(tier, trace)
+    count(tier, trace)
     platform.decisions.put(_decision(answer, body.surface, (time.perf_counter() - started) * 1000))
     return answer
 
 
-def _count(tier: str | None, trace: Trace) -> None:
+def count(tier: str | None, trace: Trace) -> None:
+    """Count the answer's tier, and what it was made without."""
     if tier is not None:
         metrics.TIERS.labels(tier).inc()
     for part in trace.fallbacks:
@@ -233,7 +235,7 @@ def similar(
     served, trace = served_of(request), Trace()
     index = _index_of(served, work_id)
     items = neighbours(served, index, n, trace, kind)
-    _count(None, trace)
+    count(None, trace)
     catalogue = served.catalogue
     return {
         "work_id": catalogue.work_ids[index],
@@ -340,7 +342,7 @@ def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
     """Profile and recent history; a reader sees only its own."""
     caller.reader(user_id, "path.user_id")
     platform, trace = platform_of(request), Trace()
-    online = _online(platform, user_id, trace)
+    online = online_of(platform, user_id, trace)
     account = None
     try:
         account = platform.accounts.by_id(user_id)
@@ -350,7 +352,7 @@ def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
     trained = served is not None and user_id in served.bundle.users
     if account is None and online == OnlineReader() and not trained and not trace.fallbacks:
         raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
-    _count(None, trace)
+    count(None, trace)
     profile = online.profile
     return {
         "user_id": user_id,

@@ -156,6 +156,7 @@ def test_without_a_bundle_the_answer_says_what_to_do(key):
         client.get("/v1/books/w001"),
         client.get("/v1/books/w001/similar"),
         client.get("/v1/models/current", headers=key),
+        client.get("/v1/search?q=title"),
     ):
         assert "promote" in is_problem(answer, 503)["todo"]
         assert answer.headers["Retry-After"]
@@ -434,6 +435,7 @@ ENDPOINTS = {
     ("post", "/v1/auth/signup"),
     ("post", "/v1/auth/login"),
     ("get", "/v1/models/current"),
+    ("get", "/v1/search"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
