@@ -55,6 +55,17 @@ class Caller:
             )
         return self.user_id
 
+    def service(self) -> None:
+        """Let only a calling service on.
+
+        Raises:
+            Problem: 403 for a reader.
+        """
+        if self.user_id is not None:
+            raise Problem(
+                403, "This is for calling services", allowed="X-API-Key", todo="leave out the reader's token."
+            )
+
 
 class Passwords:
     """Hashes and checks passwords, a few at a time."""
@@ -135,6 +146,19 @@ async def caller(
             return Caller(None)
         raise _unauthorised("The X-API-Key is wrong", "see BOOKWORKS_SERVICE_API_KEY of the service.")
     raise _unauthorised("Who calls?", "send Authorization: Bearer … (a reader) or X-API-Key (a calling service).")
+
+
+async def caller_if_any(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    key: Annotated[str | None, Depends(_key)],
+) -> Caller | None:
+    """The caller of a request that needs none.
+
+    Raises:
+        Problem: 401 when the token or key that came is wrong.
+    """
+    return None if bearer is None and key is None else await caller(request, bearer, key)
 
 
 CallerDep = Annotated[Caller, Depends(caller)]

@@ -7,10 +7,14 @@ from typing import Any
 
 from bookworks.isbn import to_isbn13
 from bookworks.models.bundle import Bundle
+from bookworks.models.search import Search
 from serving.facets import Facets
 
 _NOT_WORD = re.compile(r"\W+")
-_FIELDS = ("title", "author", "author_id", "series", "publisher", "year", "language", "subjects", "image_url")
+_FIELDS = (
+    "title", "author", "author_id", "series", "series_id", "series_number", "publisher", "year", "language", "subjects",
+    "image_url",
+)  # fmt: skip
 
 
 class Catalogue:
@@ -28,9 +32,12 @@ class Catalogue:
         self.author_keys = [a or b for a, b in zip(self.columns["author_id"], self.authors, strict=True)]
         self.series = self.columns["series"]
         self.twin_keys = [_twin_key(t, a) for t, a in zip(self.titles, self.authors, strict=True)]
+        self.search = Search.of(bundle)
         self.indices_of_twin = _grouped(self.twin_keys)
         self._by_author = _grouped(self.author_keys)
         self.facets = Facets(bundle.works)
+        self._series_keys = [a or b for a, b in zip(self.columns["series_id"], self.series, strict=True)]
+        self._by_series = _grouped(self._series_keys)
         self._editions: dict[str, list[str]] = {}
         for edition_id, work_id in bundle.editions.items():
             self._editions.setdefault(work_id, []).append(edition_id)
@@ -76,6 +83,11 @@ class Catalogue:
         """Other works of the same author."""
         author = self.author_keys[index]
         return [] if author is None else [i for i in self._by_author[author] if i != index]
+
+    def same_series(self, index: int) -> list[int]:
+        """Other works of the same series."""
+        series = self._series_keys[index]
+        return [] if series is None else [i for i in self._by_series[series] if i != index]
 
 
 def _twin_key(title: str | None, author: str | None) -> str | None:

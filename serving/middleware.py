@@ -31,6 +31,8 @@ _FIXED = frozenset(
         "/v1/interactions",
         "/v1/auth/signup",
         "/v1/auth/login",
+        "/v1/models/current",
+        "/v1/search",
         "/healthz",
         "/readyz",
         "/metrics",

@@ -14,7 +14,8 @@ from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.errors import BookworksError
-from bookworks.models.bundle import Bundle, Candidates, Order, Scored, top, without
+from bookworks.models.bundle import Bundle, Candidates, Order, Scored, without
+from bookworks.models.fusion import fused
 from bookworks.models.reader import Context, Nearest, ReaderState
 from bookworks.models.trees import Explained
 from serving import metrics, rules, tracing
@@ -22,11 +23,9 @@ from serving.bundles import Served
 from serving.facets import Bools, Filters
 
 N_NEAREST = 200
-N_NEIGHBOURS = 50
 NARROW = 5000  # so few works that filters let through all have their vectors looked at
 SHORTLIST = 5  # the rules look at this many times n, then at more and more of the catalogue
 DEPTH = 500  # so many works a slate and its next pages are made of
-RRF_K = 60  # Cormack, Clarke, Buettcher 2009: reciprocal rank fusion
 NO_FILTERS = Filters()
 VECTORS, HISTORY, RANKER = "vector_index", "history", "ranker"
 
@@ -407,33 +406,6 @@ def _marks(slate: rules.Slate, index: int) -> tuple[str, ...]:
     return (rules.PROMOTED, *drawn) if index in slate.lifted else drawn
 
 
-def similar(served: Served, index: int, n: int, trace: Trace) -> list[Item]:
-    """Neighbours of a work: item filter, vectors and same author, fused by rank."""
-    bundle, catalogue = served.bundle, served.catalogue
-    filtered = bundle.item_filter_scores([index], [1.0])
-    found = nearest(served, bundle.item_vectors[index], N_NEIGHBOURS, trace)
-    if found is None:
-        found = top(bundle.item_vectors @ bundle.item_vectors[index], N_NEIGHBOURS)
-    lists = {
-        "item_filter": [i for i in top(filtered, N_NEIGHBOURS) if filtered[i] > 0],
-        "vectors": [int(i) for i in found],
-        "author": _by_popularity(bundle, catalogue.same_author(index))[:N_NEIGHBOURS],
-    }
-    twins = set(catalogue.indices_of_twin.get(catalogue.twin_keys[index] or "", [])) | {index}
-    return fuse(lists, twins)[:n]
-
-
-def _by_popularity(bundle: Bundle, indices: list[int]) -> list[int]:
-    scores = bundle.popularity_scores(ReaderState())
-    return sorted(indices, key=lambda i: (-float(scores[i]), i))
-
-
 def fuse(lists: dict[str, list[int]], banned: set[int]) -> list[Item]:
     """Reciprocal rank fusion: score = sum over lists of 1 / (60 + rank), rank from 1."""
-    sources: dict[int, dict[str, float]] = {}
-    for name, indices in lists.items():
-        kept = [i for i in indices if i not in banned]
-        for rank, index in enumerate(kept, 1):
-            sources.setdefault(index, {})[name] = 1.0 / (RRF_K + rank)
-    items = [Item(index, sum(parts.values()), parts) for index, parts in sources.items()]
-    return sorted(items, key=lambda item: (-item.score, item.index))
+    return [Item(index, sum(parts.values()), parts) for index, parts in fused(lists, banned)]

@@ -27,6 +27,8 @@ from serving.lane import Lane
 from serving.pipeline import HISTORY, Trace
 from serving.platform import Platform
 from serving.problems import MEDIA_TYPE, Problem, unavailable
+from serving.similar import Kind
+from serving.similar import similar as neighbours
 
 VERSION = "/v1"  # of the interface; what breaks a caller gets the next one
 router = APIRouter()
@@ -121,7 +123,7 @@ def recommend(body: schemas.RecommendRequest, caller: CallerDep, request: Reques
         "items": [_recommended(served, position, item) for position, item in enumerate(items)],
         "next": _next(platform, served, asked.user_id, trace.rest if items else []),
     }
-    _count(tier, trace)
+    count(tier, trace)
     _keep(platform, served, body, answer, trace)
     platform.decisions.put(_decision(answer, body, (time.perf_counter() - started) * 1000))
     return answer
@@ -148,7 +150,8 @@ def _keep(
     )
 
 
-def _count(tier: str | None, trace: Trace) -> None:
+def count(tier: str | None, trace: Trace) -> None:
+    """Count the answer's tier, and what it was made without."""
     if tier is not None:
         metrics.TIERS.labels(tier).inc()
     for part in trace.fallbacks:
@@ -244,15 +247,21 @@ def similar(
     work_id: BookId,
     request: Request,
     n: Annotated[int, Query(ge=1, le=schemas.N_MAX, description="How many books.")] = schemas.N_DEFAULT,
+    kind: Annotated[Kind, Query(description="In what they are alike.")] = Kind.ALL,
 ) -> Any:
-    """Neighbours of a work: read by the same readers, near in vectors, by the same author. Needs no token."""
+    """Neighbours of a work, never an edition of it. Needs no token.
+
+    `behaviour`: read by the same readers. `content`: alike in title, near in vectors. `author`: by the same author, the
+    most read first. `series`: of the same series, what comes next first. `all` joins three of these by rank.
+    """
     served, trace = served_of(request), Trace()
     index = _index_of(served, work_id)
-    items = pipeline.similar(served, index, n, trace)
-    _count(None, trace)
+    items = neighbours(served, index, n, trace, kind)
+    count(None, trace)
     catalogue = served.catalogue
     return {
         "work_id": catalogue.work_ids[index],
+        "kind": kind,
         "bundle_version": served.version,
         "fallbacks": trace.fallbacks,
         "items": [
@@ -365,7 +374,7 @@ def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
     trained = served is not None and user_id in served.bundle.users
     if account is None and online == OnlineReader() and not trained and not trace.fallbacks:
         raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
-    _count(None, trace)
+    count(None, trace)
     profile = online.profile
     return {
         "user_id": user_id,

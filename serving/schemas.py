@@ -243,6 +243,7 @@ class Book(BaseModel):
     author: str | None
     author_id: str | None = None
     series: str | None = None
+    series_number: float | None = Field(None, description="Place in the series.")
     publisher: str | None = None
     year: int | None = None
     language: str | None = None
@@ -267,6 +268,7 @@ class SimilarResponse(BaseModel):
     """Neighbours of a work, the nearest first."""
 
     work_id: str
+    kind: str = Field(description="In what they are alike, as asked.")
     bundle_version: str
     fallbacks: list[str]
     items: list[SimilarBook]

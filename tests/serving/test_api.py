@@ -24,6 +24,7 @@ PROTECTED = [
     ("GET", "/v1/users/r001", None),
     ("POST", "/v1/why-not", {"user_id": "r001", "book": "w001"}),
 ]
+FOR_SERVICES = [("GET", "/v1/models/current", None)]
 
 
 def bearer(platform, user_id):
@@ -41,7 +42,7 @@ def is_problem(answer, status, **members):
     return body
 
 
-@pytest.mark.parametrize(("method", "path", "body"), PROTECTED)
+@pytest.mark.parametrize(("method", "path", "body"), PROTECTED + FOR_SERVICES)
 def test_without_a_token_or_with_a_wrong_one(client, method, path, body):
     is_problem(client.request(method, path, json=body), 401)
     is_problem(client.request(method, path, json=body, headers={"X-API-Key": "wrong"}), 401)
@@ -247,6 +248,8 @@ def test_without_a_bundle_the_answer_says_what_to_do(key):
         client.get("/readyz"),
         client.get("/v1/books/w001"),
         client.get("/v1/books/w001/similar"),
+        client.get("/v1/models/current", headers=key),
+        client.get("/v1/search?q=title"),
     ):
         assert "promote" in is_problem(answer, 503)["todo"]
         assert answer.headers["Retry-After"]
@@ -528,6 +531,8 @@ ENDPOINTS = {
     ("post", "/v1/auth/login"),
     ("get", "/v1/decisions/{decision_id}"),
     ("post", "/v1/why-not"),
+    ("get", "/v1/models/current"),
+    ("get", "/v1/search"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
@@ -558,7 +563,7 @@ def test_the_openapi_page_is_complete(client):
         for method, one in methods.items():
             assert one["summary"], (method, path)
             assert "422" not in one["responses"] or "application/problem+json" in one["responses"]["422"]["content"]
-    for _, path, _ in PROTECTED:
+    for _, path, _ in PROTECTED + FOR_SERVICES:
         for one in page["paths"][path.replace("r001", "{user_id}")].values():
             assert one["security"], path
     assert set(page["components"]["securitySchemes"]) == {"HTTPBearer", "APIKeyHeader"}

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from analytics.bench import serving as bench
 from bookworks.adapters import clickhouse, kafka, qdrant
+from bookworks.client import Client, Interaction, ProblemError
 from bookworks.contracts.bundle import ITEM_VECTORS
 from bookworks.contracts.records import Decision, Event
 from bookworks.errors import TransientError
@@ -228,6 +229,28 @@ def test_books_and_metrics_over_bentoml(live):
     assert f'bookworks_bundle_workers{{version="{version}"}} 1.0' in page
     large = live.post("/v1/recommend", content=b" " * 1_100_000, headers={"Content-Type": "application/json"})
     assert large.status_code == 413
+
+
+def test_the_client_over_the_network(live, settings):
+    """Every endpoint for callers, over HTTP; the answers are looked at where the app is tested."""
+    key = settings.service_api_key.get_secret_value()
+    name, url = f"ida-{uuid.uuid4()}", str(live.base_url)
+    with Client(url, api_key=key) as books:
+        assert books.ready().bundle_version == books.current_models().version
+        found = books.search("titel 26", n=3)
+        assert (found.items[0].work_id, found.fallbacks) == ("w026", [])
+        assert books.book(found.items[0].work_id).title == "Title 26"
+        assert books.similar("w026", kind="author").items
+        made = books.signup(name, "a long pass phrase", subjects=["crime"])
+        token = books.login(name, "a long pass phrase").access_token
+        with pytest.raises(ProblemError, match="There is no such book"):
+            books.book("nothing")
+    with Client(url, token=token) as mine:
+        slate = mine.recommend(n=2)
+        assert slate.tier == "tastes"
+        mine.interactions([Interaction("click", work_id=slate.items[0].work_id, decision_id=slate.decision_id)])
+        assert [item.work_id for item in mine.user(made.user_id).history] == [slate.items[0].work_id]
+        assert mine.search("title", personalised=True).personalised
 
 
 def test_ten_switches_under_load_and_no_answer_mixes_two_bundles(live, settings, made):

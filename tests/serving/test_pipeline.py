@@ -185,24 +185,6 @@ def test_a_year_that_is_not_known_passes_no_filter_on_years():
     assert facets.broken(Filters(year_from=1995, languages=["en"]), 1) == ["languages", "year_from"]
 
 
-def test_similar_has_three_sources_and_never_the_book_itself(one):
-    items = pipeline.similar(one, 1, 20, Trace())
-    assert 1 not in [item.index for item in items]
-    assert {reason for item in items for reason in item.reasons} == {"item_filter", "vectors", "author"}
-    assert one.catalogue.author_keys[items[0].index] is not None
-
-
-def test_similar_without_the_index_is_the_same(one):
-    with_index = pipeline.similar(one, 1, 20, Trace())
-    one.vectors.away = True
-    try:
-        without = pipeline.similar(one, 1, 20, trace := Trace())
-    finally:
-        one.vectors.away = False
-    assert trace.fallbacks == ["vector_index"]
-    assert [i.index for i in without] == [i.index for i in with_index]
-
-
 def test_fusion_adds_reciprocal_ranks():
     items = pipeline.fuse({"a": [1, 2], "b": [2]}, banned=set())
     assert [item.index for item in items] == [2, 1]
