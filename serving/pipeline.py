@@ -48,6 +48,14 @@ class Trace:
     candidates: Candidates | None = None
     blocked: list[str] = field(default_factory=list)
 
+    def of(self, works: Sequence[int]) -> Trace:
+        """The same of these works alone, so that it can be kept: no others that may follow, no other candidates."""
+        seen = self.candidates
+        if seen is not None:
+            rows = np.flatnonzero(np.isin(seen.works, works))
+            seen = Candidates(seen.works[rows], seen.rows[rows])
+        return replace(self, rest=[], candidates=seen)
+
     def without(self, part: str) -> None:
         """Note that `part` was away."""
         if part not in self.fallbacks:
