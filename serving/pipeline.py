@@ -13,6 +13,7 @@ import numpy as np
 from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
+from bookworks.countries import country_code
 from bookworks.errors import BookworksError
 from bookworks.models.bundle import Bundle, Candidates, Order, Scored, without
 from bookworks.models.fusion import fused
@@ -199,7 +200,7 @@ def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
 def shown_step(served: Served, known: Known, online: OnlineReader, filters: Filters, trace: Trace) -> Bools | None:
     """Which works filters and blocked lists let through, bool [n_works]; None: all."""
     allowed = served.catalogue.facets.mask(filters)
-    blocked = served.rules.blocked_for(known.state.country, youngest(online.profile))
+    blocked = served.rules.blocked_for(country_code(known.state.country), youngest(online.profile))
     trace.blocked = [one.policy.name for one in blocked]
     if blocked:
         allowed = np.ones(len(served.bundle), dtype=np.bool_) if allowed is None else allowed

@@ -184,6 +184,13 @@ def test_blocked_lists_hold_for_those_whom_they_mean(one):
         assert shown(**grown)[1] == []
 
 
+@pytest.mark.parametrize(("country", "shown"), [("DE", False), ("germany", False), ("usa", True), (None, False)])
+def test_a_territory_is_told_by_code_or_in_words(one, country, shown):
+    blocked = under(one, blocked=[{"name": "rights", "books": ["w001"], "countries_except": ["US"]}])
+    profile = {} if country is None else {"country": country}
+    assert (1 in indices(ask(blocked, reader(profile=profile), n=120))) is shown
+
+
 def test_a_book_shown_lately_makes_room_and_comes_back(one, monkeypatch):
     first, *_ = plain = indices(ask(one))
     ruled, now = under(one, recently_shown={"places": 5, "half_life_hours": 24}), pipeline.clock.now()
