@@ -336,10 +336,17 @@ def slate_step(served: Served, near: Nearest | None, turn: Turn, trace: Trace) -
             order = rank_step(served, state, scored, turn.banned, trace)
         with trace.step("rules"):
             slate, trace.rest = rules_step(served, order, turn)
-        if len(slate.works) == turn.n or turn.page is not None:
+        if len(slate.works) == turn.n or turn.page is not None or _holds(works, turn.allowed):
             break
     trace.relaxed, trace.candidates = slate.relaxed, order.candidates
     return scored, order, slate
+
+
+def _holds(works: Any, allowed: Bools | None) -> bool:
+    """Whether these are all works that are let through."""
+    if works is None or allowed is None:
+        return works is None
+    return bool(np.count_nonzero(allowed[works]) == np.count_nonzero(allowed))
 
 
 def _with(pool: Any, promoted: Iterable[int], page: Sequence[int] | None) -> Any:
