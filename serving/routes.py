@@ -21,6 +21,7 @@ from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
 from serving import again, asking, cursor, metrics, pipeline, replay, schemas
 from serving.again import Kept
+from serving.asking import online_of
 from serving.auth import Caller, CallerDep
 from serving.bundles import Served
 from serving.kept import Answer
@@ -380,7 +381,7 @@ def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
     """Profile and recent history; a reader sees only its own."""
     caller.reader(user_id, "path.user_id")
     platform, trace = platform_of(request), Trace()
-    online = asking.online(platform, user_id, trace)
+    online = online_of(platform, user_id, trace)
     account = None
     try:
         account = platform.accounts.by_id(user_id)

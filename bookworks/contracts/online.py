@@ -16,7 +16,7 @@ DISMISSED = "reader:{}:dismissed"  # set: books the reader sent away
 SHOWN = "reader:{}:shown"  # sorted set: works shown, scored by the time in ms of the last time
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
 # Not of a reader: `{}` is the decision's id, and a digest of name and address.
-DECISION = "decision:{}"  # text: what was answered and why, packed by the service
+DECISION = "decision:{}"  # bytes: what was answered and why, packed by the service
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet
 
 HISTORY_LENGTH = 200
