@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from analytics.bench import demo as demo_bench
+from analytics.bench import failures, report, serving, sized, stream
 from analytics.bench import make as make_bench
-from analytics.bench import report, serving, sized, stream
 from analytics.bench import search as search_bench
 from analytics.bench import works as works_bench
 from analytics.bench.command import bookworks
@@ -45,6 +45,18 @@ def serving_command(
         return
     figures = serving.measure(settings, requests, rounds)
     report.write(settings, "serving", figures, {"requests": requests, "callers": 1}, out)
+
+
+@app.command("failures")
+def failures_command(
+    seconds: Annotated[float, typer.Option(min=1, help="That each part is away.")] = 60.0,
+    rate: Annotated[float, typer.Option(min=1, help="Calls a second, of all kinds.")] = 20.0,
+    out: Out = None,
+) -> None:
+    """What the service answers under load while one part of this stack after the other is away."""
+    settings = get_settings()
+    figures = failures.measure(settings, serving.readers_of(settings, 500), seconds, rate)
+    report.write(settings, "failures", figures, {"seconds": seconds, "rate": rate}, out)
 
 
 @app.command("stream")

@@ -24,10 +24,7 @@ def measure(settings: Settings, requests: int, rounds: int) -> list[Figure]:
     Raises:
         TransientError: the service gave anything but an answer; a failed request is never timed.
     """
-    sample = {"n": requests}
-    readers = [row[0] for row in clickhouse.connect(settings).query(READERS, parameters=sample).result_rows]
-    if not readers:
-        raise TransientError("No reader has an event yet", todo="run `bookworks demo` first.")
+    readers = readers_of(settings, requests)
     headers = {"X-API-Key": settings.service_api_key.get_secret_value()}
     ours, base = [], []
     with httpx.Client(base_url=settings.service_url, headers=headers, timeout=10) as client:
@@ -41,6 +38,18 @@ def measure(settings: Settings, requests: int, rounds: int) -> list[Figure]:
                [float(np.percentile(t, q)) for t in base])
         for q in (50, 99)
     ]  # fmt: skip
+
+
+def readers_of(settings: Settings, n: int) -> list[str]:
+    """At most `n` readers, a fixed sample of those that have events.
+
+    Raises:
+        TransientError: there is none.
+    """
+    readers = [row[0] for row in clickhouse.connect(settings).query(READERS, parameters={"n": n}).result_rows]
+    if not readers:
+        raise TransientError("No reader has an event yet", todo="run `bookworks demo` first.")
+    return readers
 
 
 def _recommend(client: httpx.Client, reader: str) -> httpx.Response:

@@ -10,9 +10,10 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
+import httpx
 import pytest
 
-from analytics.bench import make, serving, sized
+from analytics.bench import failures, make, serving, sized
 from analytics.bench.demo import MemorySampler, members, pss
 from analytics.bench.report import Figure, write
 from bookworks.errors import SettingError, TransientError
@@ -129,3 +130,22 @@ def test_only_answers_are_timed(tmp_path: Path) -> None:
     assert (found["p50"], found["rate"]) == (3.0, pytest.approx(600.0))
     with pytest.raises(TransientError, match="3 answers of 4"):
         sized.attack(str(program), [{}] * 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "headers", "away", "expected"),
+    [
+        ("recommend", 200, {}, "redis", True),
+        ("recommend", 503, {"Retry-After": "2"}, "redis", False),
+        ("interactions", 503, {"Retry-After": "2"}, "kafka", True),
+        ("interactions", 503, {}, "kafka", False),
+        ("interactions", 503, {"Retry-After": "2"}, "redis", False),
+        ("login", 503, {"Retry-After": "2"}, "postgres", True),
+        ("login", 401, {}, "nothing", True),
+        ("login", 200, {}, "nothing", False),
+        ("search", 500, {}, "clickhouse", False),
+    ],
+)
+def test_which_answers_are_explained_while_a_part_is_away(name, status, headers, away, expected) -> None:
+    assert failures._expected(name, httpx.Response(status, headers=headers), away) is expected
+    assert not failures._expected(name, None, away)

@@ -1,0 +1,162 @@
+"""The service under load while one part of the stack after the other is away: what it answers, what is unexplained.
+
+Takes servers of this stack away and brings them back: give it a stack of its own (BOOKWORKS_STATE_DIR,
+BOOKWORKS_PORT_OFFSET) with `bookworks demo` behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import numpy as np
+
+from analytics.bench.command import bookworks
+from analytics.bench.report import Figure
+from bookworks.errors import TransientError
+from bookworks.settings import Settings
+
+NOTHING = "nothing"
+PARTS = (NOTHING, "redis", "kafka", "postgres", "mlflow", "minio", "clickhouse")
+TAKEN_WITH = {"postgres": ("mlflow",)}  # that cannot live without it
+CALLERS, WARM_UP_S = 4, 3.0
+MAY_BE_REFUSED = {"interactions": {"kafka"}, "login": {"postgres"}}  # with 503 and Retry-After
+
+
+@dataclass
+class Seen:
+    """What the callers saw while one part was away."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    unexplained: Counter[str] = field(default_factory=Counter)
+
+
+class Load:
+    """Callers that go on whatever happens, and note what they see."""
+
+    def __init__(self, settings: Settings, readers: Sequence[str], rate: float) -> None:
+        self._settings, self._readers, self._pause_s = settings, readers, CALLERS / rate
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self.away, self.seen = NOTHING, Seen()
+
+    def watch(self, away: str) -> Seen:
+        """Begin a new page of notes: this part is away from now on."""
+        with self._lock:
+            self.away, self.seen = away, Seen()
+            return self.seen
+
+    def stop(self) -> None:
+        """Have all callers end."""
+        self._stop.set()
+
+    def call(self, number: int) -> None:
+        """One caller; its calls go round."""
+        rng = np.random.default_rng(number)
+        headers = {"X-API-Key": self._settings.service_api_key.get_secret_value()}
+        with httpx.Client(base_url=self._settings.service_url, headers=headers, timeout=10, trust_env=False) as client:
+            while not self._stop.is_set():
+                reader = self._readers[int(rng.integers(len(self._readers)))]
+                for name, (method, path, body) in _calls(reader).items():
+                    started = time.perf_counter()
+                    try:
+                        answer: httpx.Response | None = client.request(method, path, json=body)
+                    except httpx.HTTPError:
+                        answer = None
+                    self._note(name, answer, (time.perf_counter() - started) * 1000)
+                    self._stop.wait(self._pause_s)
+
+    def _note(self, name: str, answer: httpx.Response | None, took_ms: float) -> None:
+        with self._lock:
+            self.seen.milliseconds.append(took_ms)
+            told = f"{name} {answer.status_code if answer is not None else 'no answer'}"
+            self.seen.outcomes[told] += 1
+            if not _expected(name, answer, self.away):
+                self.seen.unexplained[told] += 1
+
+
+def _calls(reader: str) -> dict[str, tuple[str, str, object]]:
+    event = {"user_id": reader, "kind": "view", "work_id": "bench", "event_id": str(uuid.uuid4()), "surface": "bench"}
+    return {
+        "recommend": ("POST", "/v1/recommend", {"user_id": reader, "surface": "bench"}),
+        "search": ("GET", "/v1/search?q=the+history", None),
+        "interactions": ("POST", "/v1/interactions", {"events": [event]}),
+        "user": ("GET", f"/v1/users/{reader}", None),
+        "login": ("POST", "/v1/auth/login", {"username": f"bench-{uuid.uuid4()}", "password": "no such reader"}),
+    }
+
+
+def _expected(name: str, answer: httpx.Response | None, away: str) -> bool:
+    if answer is None:
+        return False
+    if answer.status_code == 503:
+        return away in MAY_BE_REFUSED.get(name, set()) and "Retry-After" in answer.headers
+    return answer.status_code == (401 if name == "login" else 200)
+
+
+def measure(settings: Settings, readers: Sequence[str], seconds: float, rate: float) -> list[Figure]:
+    """Answers, 99th percentile and unexplained answers while each part is away for so many seconds.
+
+    Args:
+        settings: of the stack.
+        readers: ids to ask for.
+        seconds: that each part is away.
+        rate: calls a second.
+
+    Raises:
+        TransientError: an answer was none that the documentation tells of.
+    """
+    load, seen = Load(settings, readers, rate), dict[str, Seen]()
+    with ThreadPoolExecutor(CALLERS) as pool:
+        callers = [pool.submit(load.call, number) for number in range(CALLERS)]
+        time.sleep(WARM_UP_S)
+        try:
+            for part in PARTS:
+                with taken_away(settings, part, load) as notes:
+                    time.sleep(seconds)
+                seen[part] = notes
+        finally:
+            load.stop()
+        for one in callers:
+            one.result()
+    figures = [figure for part, notes in seen.items() for figure in _figures(part, notes)]
+    wrong = {part: dict(notes.unexplained) for part, notes in seen.items() if notes.unexplained}
+    if wrong:
+        raise TransientError("Some answers were none that the documentation tells of", received=str(wrong))
+    return figures
+
+
+@contextmanager
+def taken_away(settings: Settings, part: str, load: Load) -> Iterator[Seen]:
+    """One part down, with those that need it; up again at the end."""
+    with_it = (part, *TAKEN_WITH.get(part, ()))
+    notes = load.watch(part)
+    if part != NOTHING:
+        bookworks(settings, "down", *with_it)
+    try:
+        yield notes
+    finally:
+        if part != NOTHING:
+            bookworks(settings, "up", *with_it)
+            time.sleep(WARM_UP_S)
+
+
+def _figures(part: str, notes: Seen) -> list[Figure]:
+    took = notes.milliseconds
+    return [
+        Figure(f"without_{part}_answers", "1", [float(len(took))]),
+        Figure(f"without_{part}_p99", "ms", [float(np.percentile(took, 99))]),
+        Figure(f"without_{part}_refused", "1", [float(_refused(notes))]),
+        Figure(f"without_{part}_unexplained", "1", [float(sum(notes.unexplained.values()))]),
+    ]
+
+
+def _refused(notes: Seen) -> int:
+    return sum(count for told, count in notes.outcomes.items() if told.endswith(" 503"))
