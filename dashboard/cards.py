@@ -33,9 +33,13 @@ REASONS: Mapping[str, str] = {
     "vectors": "it is near to your taste",
     "tastes": "it has what you said that you like",
     "popularity": "many readers like it",
+}
+FOUND: Mapping[str, str] = {
     "words": "it has your words",
     "isbn": "it has this ISBN",
     "isbn_slip": "its ISBN is like the one that you typed",
+    "title_text": "its title means something like it",
+    "vectors": "it is read with what you look for",
 }
 
 
@@ -94,7 +98,7 @@ def _drawable(text: str) -> str:
     return "".join(c if c.isprintable() and not 0xD800 <= ord(c) <= 0xDFFF else " " for c in text)
 
 
-def why(reasons: list[str]) -> str:
-    """The strongest reasons in words."""
-    known = [REASONS[reason] for reason in reasons if reason in REASONS][:2]
+def why(reasons: list[str], words: Mapping[str, str] = REASONS) -> str:
+    """The strongest two reasons in words."""
+    known = [words[reason] for reason in reasons if reason in words][:2]
     return f"Because {' and '.join(known)}." if known else ""

@@ -14,7 +14,7 @@ from bookworks import client
 from bookworks.client import Interaction, ProblemError, Recommendations
 from bookworks.errors import BookworksError
 from bookworks.settings import get_settings
-from dashboard.cards import STYLE, card, why
+from dashboard.cards import FOUND, STYLE, card, why
 
 SURFACE = "readers-page"
 N = 12
@@ -185,7 +185,7 @@ def found(books: client.Client) -> None:
         st.info("Nothing is found. Try fewer words, or only the author's name.")
     for item in answer.items:
         with st.container(border=True):
-            st.html(card(item.title, item.author, item.year, item.image_url, why(item.reasons)))
+            st.html(card(item.title, item.author, item.year, item.image_url, why(item.reasons, FOUND)))
             opinion(books, item.work_id, item.title, "found")
 
 
