@@ -7,10 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
-from bookworks.models.search import Filters, Hit, TypedIsbn, typed_isbn
+from bookworks.models.search import Hit, TypedIsbn, typed_isbn
+from bookworks.models.text_index import words_of
 from serving import asking, pipeline, schemas
 from serving.auth import Caller, caller_if_any
 from serving.bundles import Served
+from serving.facets import Bools, Filters
 from serving.pipeline import Trace
 from serving.platform import Platform
 from serving.problems import Problem
@@ -85,11 +87,6 @@ class Asked(BaseModel):
     )
     personalised: bool = Field(False, description="What the reader likes comes sooner. Needs a token or a key.")
 
-    @property
-    def filters(self) -> Filters:
-        """What a work must have."""
-        return Filters(self.language, self.year_from, self.year_to, self.author, self.subject)
-
 
 @router.get(
     "/search",
@@ -154,7 +151,7 @@ def _by_words(served: Served, platform: Platform, asked: Asked, user_id: str | N
     hits = served.catalogue.search.find(
         asked.q,
         _LOOKED_AT,
-        asked.filters,
+        _allowed(served, asked),
         lambda vector, limit: pipeline.nearest(served, vector, limit, trace),
         reader,
     )
@@ -162,6 +159,17 @@ def _by_words(served: Served, platform: Platform, asked: Asked, user_id: str | N
     for hit in hits:
         first.setdefault(served.catalogue.twin_keys[hit.index] or hit.index, hit)
     return list(first.values())
+
+
+def _allowed(served: Served, asked: Asked) -> Bools | None:
+    """Which works may be found; None: all."""
+    languages, subjects = ([one] if one else [] for one in (asked.language, asked.subject))
+    filters = Filters(languages, (), subjects, asked.year_from, asked.year_to)
+    mask = served.catalogue.facets.mask(filters)
+    if asked.author is None:
+        return mask
+    by_author = served.catalogue.search.index.having(words_of(asked.author), "author")
+    return by_author if mask is None else mask & by_author
 
 
 def _by_isbn(served: Served, query: str, isbn: TypedIsbn) -> tuple[dict[str, Any], list[Hit]]:

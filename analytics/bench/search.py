@@ -21,7 +21,7 @@ import pyarrow.csv as pcsv
 from analytics.bench.report import Figure
 from bookworks.errors import ContractError
 from bookworks.models.bundle import Bundle
-from bookworks.models.search import Filters, Search
+from bookworks.models.search import Search
 from bookworks.models.text_index import fold
 
 N = 10
@@ -61,7 +61,7 @@ def measure(works: pa.Table, make: Callable[[], Search], queries: int, rounds: i
             for wanted in drawn:
                 query = typed(rng, wanted)
                 begun = time.perf_counter()
-                hits = search.find(query, N, Filters())
+                hits = search.find(query, N)
                 times.append((time.perf_counter() - begun) * 1000)
                 found = [Wanted(fold(titles[hit.index] or ""), fold(authors[hit.index] or "")) for hit in hits]
                 places.append(_place(found, wanted, kind == "author_title"))

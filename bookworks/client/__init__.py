@@ -8,6 +8,7 @@ with Client("http://127.0.0.1:13000", api_key=key) as books:
 from bookworks.client.answers import (
     Book,
     CurrentModels,
+    Decision,
     FoundBook,
     Interactions,
     Ready,
@@ -19,14 +20,17 @@ from bookworks.client.answers import (
     SimilarBook,
     Token,
     User,
+    WhyNot,
 )
-from bookworks.client.calls import Client, Interaction
+from bookworks.client.calls import Client, Filters, Interaction
 from bookworks.client.errors import ProblemError, ServiceAwayError
 
 __all__ = [
     "Book",
     "Client",
     "CurrentModels",
+    "Decision",
+    "Filters",
     "FoundBook",
     "Interaction",
     "Interactions",
@@ -41,4 +45,5 @@ __all__ = [
     "SimilarBook",
     "Token",
     "User",
+    "WhyNot",
 ]

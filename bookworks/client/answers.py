@@ -28,17 +28,67 @@ class RecommendedBook(Answer):
     reasons: list[str]
     sources: dict[str, float]
     explanation: dict[str, Any] | None
+    propensity: float
+
+
+class Note(Answer):
+    """Something in the request that changed nothing."""
+
+    field: str
+    received: str
+    detail: str
 
 
 class Recommendations(Answer):
-    """A slate, and how it came about."""
+    """A slate, and how it came about; `next` is the cursor of the next page."""
 
     decision_id: uuid.UUID
     user_id: str
     bundle_version: str
     tier: str
     fallbacks: list[str]
+    relaxed: list[str]
+    notes: list[Note]
     items: list[RecommendedBook]
+    next: str | None
+
+
+class Decision(Answer):
+    """A slate again, with what was asked and what the ranker saw."""
+
+    answer: Recommendations
+    occurred_at: datetime
+    request: dict[str, Any]
+    rules: dict[str, Any]
+    features: dict[str, dict[str, float | None]]
+    explanations: dict[str, dict[str, Any] | None]
+
+
+class Reason(Answer):
+    """What keeps a book out of a slate."""
+
+    step: str
+    rule: str
+    detail: str
+
+
+class WhyNot(Answer):
+    """Whether a book is in a slate, and why not."""
+
+    book: str
+    user_id: str
+    bundle_version: str
+    fallbacks: list[str]
+    work_id: str | None
+    title: str | None
+    shown: bool
+    position: int | None
+    reasons: list[Reason]
+    rank: int | None
+    score: float | None
+    sources: dict[str, float]
+    candidate: bool | None
+    relaxed: list[str]
 
 
 class Book(Answer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -45,6 +45,21 @@ class Interaction:
     decision_id: uuid.UUID | None = None
     position: int | None = None
     event_id: uuid.UUID = field(default_factory=lambda: uuid.UUID(str(uuid_utils.uuid7())))
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which books are wanted; of a list one is enough."""
+
+    languages: Sequence[str] = ()
+    authors: Sequence[str] = ()
+    subjects: Sequence[str] = ()
+    year_from: int | None = None
+    year_to: int | None = None
+
+
+NO_FILTERS = Filters()
+NO_CONTEXT: Mapping[str, str] = {}
 
 
 class Client:
@@ -106,10 +121,35 @@ class Client:
         surface: str = "home",
         exclude: Iterable[str] = (),
         explain: bool = False,
+        filters: Filters = NO_FILTERS,
+        session: Iterable[str] | None = None,
+        context: Mapping[str, str] = NO_CONTEXT,
+        cursor: str | None = None,
     ) -> answers.Recommendations:
-        """Books for a reader."""
-        body = {"user_id": user_id, "n": n, "surface": surface, "exclude": list(exclude), "explain": explain}
-        return self._call(answers.Recommendations, "POST", "/recommend", body=body)
+        """Books for a reader, or for a visitor that has read the books of `session`; `cursor`: the next page."""
+        body = _asked(user_id, n, surface, exclude, filters, session, context)
+        return self._call(
+            answers.Recommendations, "POST", "/recommend", body=body | {"explain": explain, "cursor": cursor}
+        )
+
+    def why_not(
+        self,
+        book: str,
+        user_id: str | None = None,
+        *,
+        n: int = 10,
+        surface: str = "home",
+        exclude: Iterable[str] = (),
+        filters: Filters = NO_FILTERS,
+        session: Iterable[str] | None = None,
+    ) -> answers.WhyNot:
+        """What keeps a book out of the slate that `recommend` would give now."""
+        body = _asked(user_id, n, surface, exclude, filters, session, NO_CONTEXT) | {"book": book}
+        return self._call(answers.WhyNot, "POST", "/why-not", body=body)
+
+    def decision(self, decision_id: uuid.UUID | str) -> answers.Decision:
+        """A recent slate again."""
+        return self._call(answers.Decision, "GET", f"/decisions/{_part(str(decision_id))}")
 
     def interactions(self, events: Iterable[Interaction]) -> answers.Interactions:
         """Store what readers did, at most 1,000; tried again with the same event ids."""
@@ -248,6 +288,28 @@ def _unreached(error: httpx.TransportError) -> ServiceAwayError:
         received=f"{type(error).__name__}: {error}",
         todo="see whether it runs: `bookworks status`.",
     )
+
+
+def _asked(
+    user_id: str | None,
+    n: int,
+    surface: str,
+    exclude: Iterable[str],
+    filters: Filters,
+    session: Iterable[str] | None,
+    context: Mapping[str, str],
+) -> dict[str, Any]:
+    """What `/recommend` and `/why-not` are both asked; what says nothing is left out."""
+    narrowed = {name: list(value) if isinstance(value, Sequence) else value for name, value in vars(filters).items()}
+    return {
+        "user_id": user_id,
+        "n": n,
+        "surface": surface,
+        "exclude": list(exclude),
+        "filters": None if filters == NO_FILTERS else narrowed,
+        "session": None if session is None else {"history": list(session)},
+        "context": dict(context) or None,
+    }
 
 
 def _part(text: str) -> str:

@@ -33,25 +33,8 @@ SEEDS, SEED_SHARE = 5, 0.7  # works that stand for the query: the best, of at le
 _STEEP = 4  # power of the seeds' scores: the best one counts most
 _POPULAR = 0.05  # what popularity adds to a score, at most
 _READER = 0.3  # what the reader's own scores add, at most, to the best score by words
-NO_YEAR = int(np.iinfo(np.int32).min)
 _DIGIT = r"[0-9][\s‐‑‒–—-]*"
 _ISBN = re.compile(rf"(?:isbn(?:-?1[03])?[\s:]*)?((?:{_DIGIT}){{9}}(?:(?:{_DIGIT}){{3}}[0-9]|[0-9Xx]))", re.I)
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What a work must have to be found; None and "" ask nothing."""
-
-    language: str | None = None
-    year_from: int | None = None
-    year_to: int | None = None
-    author: str | None = None
-    subject: str | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether something is asked."""
-        return self != Filters()
 
 
 @dataclass(frozen=True)
@@ -106,7 +89,7 @@ class Search:
         """Fold the texts and make the index.
 
         Args:
-            works: with a title, and what there is of author, series, year, language and subjects.
+            works: with a title, and what there is of author and series.
             popularity: 0 to 1, float32 [n_works].
             vectors: float32 [n_works, dim]; None: only words are searched.
             alike: which titles mean alike.
@@ -121,10 +104,6 @@ class Search:
             }
         )
         self._popular = 1.0 + np.float32(_POPULAR) * popularity
-        self._years = _column(works, "year", pa.int32()).cast(pa.int32()).fill_null(NO_YEAR).to_numpy()
-        languages = folded(_column(works, "language")).dictionary_encode()
-        self._languages, self._language = languages.dictionary.to_pylist(), languages.indices.to_numpy()
-        self._subjects = _Subjects(_column(works, "subjects", pa.list_(pa.string())))
 
     @classmethod
     def of(cls, bundle: Bundle) -> Search:
@@ -133,21 +112,25 @@ class Search:
         return cls(bundle.works, popularity, bundle.item_vectors, bundle.item_item.get(TITLES))
 
     def find(
-        self, query: str, n: int, filters: Filters, nearest: Nearest | None = None, reader: Floats | None = None
+        self,
+        query: str,
+        n: int,
+        allowed: Mask | None = None,
+        nearest: Nearest | None = None,
+        reader: Floats | None = None,
     ) -> list[Hit]:
         """The best `n` works, fewer where no more are found; none for a query without a letter or digit.
 
         Args:
             query: as it was typed.
             n: at least 1.
-            filters: what a work must have.
+            allowed: which works may be found, bool [n_works]; None for all.
             nearest: a vector index: (vector, limit) -> indices, None when it is away; without one the bundle's own
                 vectors are searched.
             reader: scores of every work for a reader, float32 [n_works]: what the reader likes comes sooner.
         """
         words = words_of(query)
         scores = self.index.scores(words) * self._popular
-        allowed = self._allowed(filters) if filters.any else None
         if allowed is not None:
             scores[~allowed] = 0.0
         hits = [i for i in top(scores, max(HITS, n)) if scores[i] > 0]
@@ -191,43 +174,6 @@ class Search:
             found = top(_only(vectors @ vector, allowed), NEAR)
         return [int(i) for i in found if allowed is None or allowed[i]]
 
-    def _allowed(self, filters: Filters) -> Mask:
-        """Which works pass, bool [n_works]."""
-        allowed = np.ones(self.index.n_works, dtype=np.bool_)
-        if filters.year_from is not None:
-            allowed &= self._years >= filters.year_from
-        if filters.year_to is not None:
-            allowed &= (self._years <= filters.year_to) & (self._years != NO_YEAR)
-        if filters.language:
-            wanted = " ".join(words_of(filters.language))
-            allowed &= self._language == (self._languages.index(wanted) if wanted in self._languages else -1)
-        if filters.author:
-            allowed &= self.index.having(words_of(filters.author), "author")
-        if filters.subject:
-            allowed &= self._subjects.having(" ".join(words_of(filters.subject)))
-        return allowed
-
-
-class _Subjects:
-    """Which works have a subject."""
-
-    def __init__(self, subjects: pa.Array) -> None:
-        self._n_works = len(subjects)
-        encoded = folded(subjects.flatten()).dictionary_encode()
-        works = subjects.value_parent_indices().to_numpy()
-        codes = encoded.indices.to_numpy()
-        order = np.argsort(codes, kind="stable")
-        self._works = works[order].astype(np.int32)
-        self._number = {name: i for i, name in enumerate(encoded.dictionary.to_pylist())}
-        self._start = np.searchsorted(codes[order], np.arange(len(self._number) + 1))
-
-    def having(self, subject: str) -> Mask:
-        """Works that have it among theirs, bool [n_works]."""
-        found = np.zeros(self._n_works, dtype=np.bool_)
-        if (number := self._number.get(subject)) is not None:
-            found[self._works[self._start[number] : self._start[number + 1]]] = True
-        return found
-
 
 def _for_reader(by_words: dict[int, float], reader: Floats | None) -> list[int]:
     """Hits in the order of their scores; with what the reader likes raised by a share of the best score."""
@@ -243,9 +189,6 @@ def _only(scores: Floats, allowed: Mask | None) -> Floats:
     return scores if allowed is None else np.where(allowed, scores, np.float32(-np.inf))
 
 
-def _column(works: pa.Table, name: str, kind: pa.DataType | None = None) -> pa.Array:
-    """A column of the works, nulls where there is none."""
-    if name not in works.column_names:
-        return pa.nulls(works.num_rows, kind or pa.string())
-    column = works[name].combine_chunks()
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+def _column(works: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
+    """A column of texts, nulls where there is none."""
+    return works[name] if name in works.column_names else pa.nulls(works.num_rows, pa.string())

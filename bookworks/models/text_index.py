@@ -43,7 +43,8 @@ def folded(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
         plain = pc.replace_substring(plain, written, replacement)
     plain = pc.replace_substring_regex(plain, _ELISION, r"\1\2 ")
     plain = pc.replace_substring_regex(plain, _APOSTROPHES, "")
-    return pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, _NO_WORD, " "))
+    plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, _NO_WORD, " "))
+    return plain.combine_chunks() if isinstance(plain, pa.ChunkedArray) else plain
 
 
 def fold(text: str) -> str:

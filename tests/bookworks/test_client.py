@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from bookworks import client as package
-from bookworks.client import Client, Interaction, ProblemError, ServiceAwayError, answers
+from bookworks.client import Client, Filters, Interaction, ProblemError, Recommendations, ServiceAwayError, answers
 from bookworks.errors import BookworksError, TerminalError
 from bookworks.settings import PROJECT_ROOT
 from serving.app import make_app
@@ -73,6 +73,14 @@ def test_a_calling_service_goes_through_every_endpoint(books: Client, app: App, 
     assert books.interactions([event]).event_ids == [event.event_id]
     (stored,) = platform.stream.events
     assert (stored.value, stored.decision_id) == (8, slate.decision_id)
+    again = books.decision(slate.decision_id)
+    assert ([item.work_id for item in again.answer.items], again.request["n"]) == (_ids(slate), 3)
+    told = books.why_not("w001", "r001", exclude=["w001"])
+    assert (told.shown, [reason.step for reason in told.reasons]) == (False, ["request"])
+    crime = Filters(subjects=["crime"], year_from=1960)
+    one, two = _pages(books, session=["w002"], filters=crime, context={"device": "phone"})
+    assert {int(work[1:]) % 5 for work in _ids(one) + _ids(two)} == {0}
+    assert not set(_ids(one)) & set(_ids(two))
     assert books.book("w003-e0").title == "Title 3"
     similar = books.similar("w003", n=2, kind="author")
     assert (similar.kind, {item.author for item in similar.items}) == ("author", {"Author 3"})
@@ -85,6 +93,17 @@ def test_a_calling_service_goes_through_every_endpoint(books: Client, app: App, 
     assert books.login("ada", PASSWORD).user_id == made.user_id
     assert books.current_models().models[0].name == "item_filter"
     assert _templates(app) == _endpoints(app) - NOT_FOR_CALLERS, "an endpoint has no method of the client in this test"
+
+
+def _ids(slate: Recommendations) -> list[str]:
+    return [item.work_id for item in slate.items]
+
+
+def _pages(books: Client, **asked: Any) -> tuple[Recommendations, Recommendations]:
+    """The first two."""
+    first = books.recommend(n=3, **asked)
+    assert first.next
+    return first, books.recommend(n=3, cursor=first.next, session=asked["session"])
 
 
 def _endpoints(app: App) -> set[tuple[str, str]]:
@@ -128,7 +147,7 @@ def test_answers_have_the_fields_of_the_openapi_page(app: App) -> None:
     schemas = page["components"]["schemas"]
     names = {"Recommendations": "RecommendResponse", "Similar": "SimilarResponse", "Search": "SearchResponse",
              "Interactions": "InteractionsResponse", "Token": "TokenResponse", "Signup": "SignupResponse",
-             "User": "UserResponse"}  # fmt: skip
+             "User": "UserResponse", "Decision": "DecisionResponse", "WhyNot": "WhyNotResponse"}  # fmt: skip
     kinds = [kind for kind in vars(answers).values()
              if isinstance(kind, type) and issubclass(kind, answers.Answer) and kind is not answers.Answer]  # fmt: skip
     assert len(kinds) > 10

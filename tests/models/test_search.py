@@ -16,7 +16,7 @@ from bookworks.isbn import meant_isbns
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import BundleContent
 from bookworks.models.fusion import fused
-from bookworks.models.search import Filters, Search, typed_isbn
+from bookworks.models.search import Search, typed_isbn
 from bookworks.models.text_index import WORDS_MAX, Field, TextIndex, fold, folded, with_initials, words_of
 from tests.support.bundles import make_tiny_bundle
 
@@ -62,7 +62,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def find(bundle: Bundle) -> Callable[..., list[int]]:
     search = Search.of(bundle)
-    return lambda query, n=10, **filters: [hit.index for hit in search.find(query, n, Filters(**filters))]
+    return lambda query, n=10: [hit.index for hit in search.find(query, n)]
 
 
 @pytest.mark.parametrize(
@@ -96,45 +96,37 @@ def test_what_says_nothing_finds_nothing(find: Callable[..., list[int]], query: 
     assert find(query) == []
 
 
+def test_what_may_not_be_found_has_no_words_and_is_near_to_nothing(bundle: Bundle) -> None:
+    search, allowed = Search.of(bundle), np.zeros(12, dtype=bool)
+    assert search.find("hobbit", 10, allowed) == []
+    allowed[[DER_HOBBIT, SILENCE, IT]] = True
+    hits = search.find("hobbit", 10, allowed)
+    assert hits[0].index == DER_HOBBIT
+    assert {hit.index for hit in hits} <= {DER_HOBBIT, SILENCE, IT}
+
+
 @pytest.mark.parametrize(
-    ("filters", "works"),
+    ("author", "works"),
     [
-        ({"language": "de"}, {DER_HOBBIT}),
-        ({"language": "EN"}, {HOBBIT}),
-        ({"language": "xx"}, set()),
-        ({"year_to": 1950}, {HOBBIT}),
-        ({"year_from": 1950}, {DER_HOBBIT}),
-        ({"year_from": 1937, "year_to": 1937}, {HOBBIT}),
-        ({"author": "tolkien J R R"}, {HOBBIT, DER_HOBBIT}),
-        ({"author": "hobbit"}, set()),
-        ({"subject": "Children"}, {HOBBIT}),
-        ({"subject": "nothing"}, set()),
-        ({"language": "en", "subject": "fantasy", "author": "jrr", "year_to": 1940}, {HOBBIT}),
+        ("tolkien J R R", {LOTR, HOBBIT, DER_HOBBIT}),
+        ("JRR", {LOTR, HOBBIT, DER_HOBBIT}),
+        ("hobbit", set()),
+        ("Stephen", {IT, FEAR}),
+        ("Agard", {SMORREBROD}),
+        ("nobody", set()),
     ],
 )
-def test_filters_hold_for_what_has_the_words_and_for_what_is_near(
-    bundle: Bundle, filters: dict[str, object], works: set[int]
-) -> None:
-    hits = Search.of(bundle).find("hobbit", 10, Filters(**filters))
-    assert {hit.index for hit in hits if "words" in hit.sources} == works
-    allowed = {
-        i
-        for i, (_, author, _, year, language, subjects) in enumerate(WORKS)
-        if filters.get("language", language or "").lower() == (language or "").lower()
-        and ("year_from" not in filters or (year or -1) >= filters["year_from"])
-        and ("year_to" not in filters or (year or 9999) <= filters["year_to"])
-        and ("author" not in filters or "Tolkien" in (author or ""))
-        and ("subject" not in filters or filters["subject"].lower() in (subjects or []))
-    }
-    assert {hit.index for hit in hits} <= allowed
+def test_words_of_a_field(bundle: Bundle, author: str, works: set[int]) -> None:
+    found = Search.of(bundle).index.having(words_of(author), "author")
+    assert set(np.flatnonzero(found).tolist()) == works
 
 
 def test_what_is_near_follows_behind_what_has_the_words(bundle: Bundle) -> None:
-    hits = {hit.index: hit.sources for hit in Search.of(bundle).find("etranger", 12, Filters())}
+    hits = {hit.index: hit.sources for hit in Search.of(bundle).find("etranger", 12)}
     assert next(iter(hits)) == ETRANGER
     assert SILENCE in list(hits)[1:3]
     assert set(hits[SILENCE]) == {"vectors"}
-    found = {hit.index: hit.sources for hit in Search.of(bundle).find("crime punishment", 12, Filters())}
+    found = {hit.index: hit.sources for hit in Search.of(bundle).find("crime punishment", 12)}
     assert "title_text" in found[FEAR]
 
 
@@ -145,19 +137,19 @@ def test_the_vector_index_is_asked_and_may_be_away(bundle: Bundle) -> None:
         asked.append((float(np.linalg.norm(vector)), limit))
         return [SILENCE]
 
-    assert [hit.index for hit in search.find("etranger", 2, Filters(), index)] == [ETRANGER, SILENCE]
+    assert [hit.index for hit in search.find("etranger", 2, None, index)] == [ETRANGER, SILENCE]
     assert asked == [(pytest.approx(1.0), 50)]
-    away = search.find("etranger", 12, Filters(), lambda vector, limit: None)
-    assert away == search.find("etranger", 12, Filters())
+    away = search.find("etranger", 12, None, lambda vector, limit: None)
+    assert away == search.find("etranger", 12)
 
 
 def test_what_the_reader_likes_comes_sooner_but_never_before_a_much_better_hit(bundle: Bundle) -> None:
     search, likes = Search.of(bundle), np.zeros(12, dtype=np.float32)
-    assert [hit.index for hit in search.find("hobbit", 2, Filters())] == [HOBBIT, DER_HOBBIT]
+    assert [hit.index for hit in search.find("hobbit", 2)] == [HOBBIT, DER_HOBBIT]
     likes[DER_HOBBIT] = 9.0
-    assert [hit.index for hit in search.find("hobbit", 2, Filters(), reader=likes)] == [DER_HOBBIT, HOBBIT]
+    assert [hit.index for hit in search.find("hobbit", 2, reader=likes)] == [DER_HOBBIT, HOBBIT]
     likes[HOBBIT] = 99.0
-    assert search.find("lord of the rings tolkien", 2, Filters(), reader=likes)[0].index == LOTR
+    assert search.find("lord of the rings tolkien", 2, reader=likes)[0].index == LOTR
 
 
 def test_fusion_weighs_its_lists_and_leaves_out_what_is_banned() -> None:

@@ -1,0 +1,131 @@
+"""The readers' page in a real browser: a new reader gets books, rates one and searches; nothing of a catalogue runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from bookworks.settings import PROJECT_ROOT
+from serving.app import make_app
+from tests.dashboard.test_readers import ATTACK, PAGE, PASSWORD, with_odd_titles
+from tests.serving.fakes import FakePlatform, served
+from tests.support.browser import Page, browser
+from tests.support.bundles import make_tiny_bundle
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+START_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            if httpx.get(url, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, f"{url} does not answer"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> FakePlatform:
+    folder = tmp_path_factory.mktemp("bundle")
+    return FakePlatform(served(make_tiny_bundle(folder, n_works=60, change=with_odd_titles)))
+
+
+@pytest.fixture(scope="module")
+def service(platform: FakePlatform) -> Iterator[int]:
+    """The app behind a real socket; its port."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(make_app(platform), port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(f"http://127.0.0.1:{port}/healthz")
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(service: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Streamlit with the readers' page."""
+    port, log = free_port(), tmp_path_factory.mktemp("streamlit") / "log"
+    command = [sys.executable, "-m", "streamlit", "run", PAGE, f"--server.port={port}", "--server.headless=true"]
+    command += ["--server.address=127.0.0.1", "--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
+    told = {"BOOKWORKS_SERVICE_HOST": "127.0.0.1", "BOOKWORKS_SERVICE_PORT": str(service), "BOOKWORKS_PORT_OFFSET": "0"}
+    environment = os.environ | told | {"PYTHONPATH": str(PROJECT_ROOT)}
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def page(address: str, tmp_path: Path) -> Iterator[Page]:
+    with browser(tmp_path) as opened:
+        opened.open(address)
+        yield opened
+
+
+TITLES = "[...document.querySelectorAll('article.book h3')].filter(h => h.offsetParent).map(h => h.innerText)"
+RUNS = "document.querySelectorAll('article.book script, article.book [onerror], article.book a').length"
+UNNAMED = (
+    "[...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.ariaLabel && !i.labels.length).length"
+)
+NO_ALT = "[...document.querySelectorAll('img')].filter(i => !i.hasAttribute('alt')).length"
+WIDER = "[...document.querySelectorAll('article.book')].filter(b => b.scrollWidth > b.clientWidth + 1).length"
+FOURTH_STAR = (
+    "document.querySelectorAll('[data-testid=stFeedback]')[0]?.querySelectorAll('[role=radio],[type=radio]')[3]"
+)
+TAB = "[role=tab]"
+
+
+def test_a_new_reader_gets_books_rates_one_and_searches(page: Page, platform: FakePlatform, tmp_path: Path) -> None:
+    page.press("Sign up", TAB)
+    page.type("Name", "ada")
+    page.type("Password", PASSWORD)
+    page.press("Sign up")
+    page.wait("document.querySelectorAll('article.book').length === 12")
+    page.wait(f"!!({FOURTH_STAR})")
+    titles = page.look(TITLES)
+    assert ATTACK in titles
+    page.picture(tmp_path / "books.png")
+    assert page.look("typeof window.taken") == "undefined"
+    counts = {what: page.look(what) for what in (RUNS, UNNAMED, NO_ALT, WIDER)}
+    assert set(counts.values()) == {0}, counts
+
+    page.look(f"{FOURTH_STAR}.click()")
+    page.wait("document.body.innerText.includes('4 of 5 for')")
+    rest = json.dumps(titles[1:], separators=(",", ":"), ensure_ascii=False)
+    page.wait(f"JSON.stringify({TITLES}) === {json.dumps(rest)}")
+    assert [(event.kind, event.value) for event in platform.stream.events] == [("rating", 8.0)]
+
+    page.press("Search", TAB)
+    page.type("Title, author or ISBN", "titel 26")
+    page.press("Search")
+    page.wait(f"{TITLES}[0] === 'Title 26'")
+    page.picture(tmp_path / "search.png")
