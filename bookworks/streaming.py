@@ -271,12 +271,17 @@ class Loop:
         self._flush()
 
     def _waited(self) -> bool:
-        return time.monotonic() - self._since >= self._flush_seconds
+        return self._left_s() <= 0
+
+    def _left_s(self) -> float:
+        """Seconds until what waits is to be flushed."""
+        return self._since + self._flush_seconds - time.monotonic()
 
     def _poll(self) -> dict[TopicPartition, list[Any]]:
+        wait_ms = min(POLL_MS, max(0, int(self._left_s() * 1000))) if self._rows else POLL_MS
         with kafka.translated(self._settings):
             polled: dict[TopicPartition, list[Any]] = self.consumer.poll(
-                POLL_MS, max_records=min(POLL_RECORDS, self._flush_rows)
+                wait_ms, max_records=min(POLL_RECORDS, self._flush_rows)
             )
         return polled
 

@@ -20,7 +20,7 @@ from bookworks.streaming import BadValue, Loop, read_record
 
 GROUP = "online"
 FLUSH_ROWS = 2_000  # small: a click is to count at the next request
-FLUSH_SECONDS = 0.2
+FLUSH_SECONDS = 0.05
 
 
 class OnlineSink:

@@ -43,7 +43,7 @@ def serving_command(
         setting = {"requests": requests, "works": works, "callers": many, "candidates": candidates}
         report.write(settings, "serving-sized", figures, setting, out)
         return
-    figures = serving.measure(settings, requests, rounds)
+    figures = serving.measure(settings, requests, rounds) + serving.events_shown(settings, requests)
     report.write(settings, "serving", figures, {"requests": requests, "callers": 1}, out)
 
 
