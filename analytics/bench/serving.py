@@ -1,6 +1,6 @@
 """Latency of `POST /v1/recommend`, one caller, against the no-op endpoint `GET /livez` of the same server.
 
-And how soon an event shows: the reader's own in the very next answer, one that came to Kafka from elsewhere in the history.
+And how soon an event shows: the own in the very next answer, one that came to Kafka from elsewhere in the history.
 """
 
 from __future__ import annotations
