@@ -31,6 +31,7 @@ Hits = tuple[npt.NDArray[np.int64], Vectors]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _BATCH = 1000
 _HNSW_M, _HNSW_EF_CONSTRUCT, _FULL_SCAN_KB = 16, 128, 4000
+_EF_PER_HIT = 3  # entries that a search looks at for each point that it is asked for
 _ABANDONED_S = 3600
 
 
@@ -237,7 +238,8 @@ class EdgeCollection:
         """See `Collection.search`."""
         query = self._edge.Query.Nearest(vector.tolist())
         try:
-            found = self._shard.search(self._edge.SearchRequest(query, limit=limit))
+            params = self._edge.SearchParams(hnsw_ef=_EF_PER_HIT * limit)
+            found = self._shard.search(self._edge.SearchRequest(query, limit=limit, params=params))
         except Exception as error:
             raise TransientError("The vector engine does not answer", received=error) from error
         return _hits(found)
@@ -328,8 +330,13 @@ class ServerCollection:
 
     def search(self, vector: Vectors, limit: int) -> Hits:
         """See `Collection.search`."""
+        from qdrant_client import models
+
+        params = models.SearchParams(hnsw_ef=_EF_PER_HIT * limit)
         try:
-            answer = self._store.client.query_points(self._name, query=vector.tolist(), limit=limit, with_payload=False)
+            answer = self._store.client.query_points(
+                self._name, query=vector.tolist(), limit=limit, with_payload=False, search_params=params
+            )
         except Exception as error:
             raise server_error(error) from error
         return _hits(answer.points)

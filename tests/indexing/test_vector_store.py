@@ -17,6 +17,8 @@ from bookworks.settings import Settings
 from indexing.bundle_to_qdrant import payloads, publish
 from tests.support.bundles import make_tiny_bundle
 
+# A client of `:memory:` searches exactly, and says that it heeds no parameters of a search.
+pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 N, DIM = 300, 16
 
 
