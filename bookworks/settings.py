@@ -165,7 +165,11 @@ class Settings(BaseSettings):
         10, ge=1, description="Failed log-ins to one name from one address that are taken in a minute."
     )
     service_api_key: SecretStr = Field(
-        NO_SECRET, description="Key with which a calling service asks for any reader (header X-API-Key)."
+        NO_SECRET,
+        description="Key with which a calling service asks for any reader (header X-API-Key); all scopes.",
+    )
+    api_keys_seconds: float = Field(
+        10.0, gt=0, description="How often a worker looks at the further keys, those of `bookworks keys`, seconds."
     )
     otlp_url: str | None = Field(
         None, description="Collector of OpenTelemetry traces (OTLP over HTTP, `…/v1/traces`); empty records none."

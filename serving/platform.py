@@ -8,8 +8,10 @@ from bookworks.settings import Settings
 from serving.accounts import Accounts
 from serving.auth import Passwords
 from serving.bundles import BundleKeeper
+from serving.database import Database
 from serving.decisions import Acknowledged, Background
 from serving.history import History
+from serving.keys import KeyRing, Keys
 
 
 class Platform:
@@ -19,7 +21,9 @@ class Platform:
         self.settings = settings
         self.bundles = BundleKeeper(settings)
         self.history = History(settings)
-        self.accounts = Accounts(settings)
+        self.database = Database(settings)
+        self.accounts = Accounts(self.database)
+        self.keys = KeyRing(settings, Keys(self.database))
         self.passwords = Passwords()
         self.decisions = Background(settings)
         self.stream = Acknowledged(settings)
@@ -27,6 +31,7 @@ class Platform:
     def start(self) -> None:
         """Begin following the champion and sending; waits for nothing."""
         self.bundles.start()
+        self.keys.start()
         self.decisions.start()
         threading.Thread(target=self.stream.warm_up, name="stream", daemon=True).start()
 
@@ -35,5 +40,6 @@ class Platform:
         self.decisions.close()
         self.stream.close()
         self.bundles.close()
-        self.accounts.close()
+        self.keys.close()
+        self.database.close()
         self.history.close()

@@ -20,7 +20,7 @@ from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
 from serving import metrics, pipeline, schemas
-from serving.auth import Caller, CallerDep
+from serving.auth import Caller, InteractionsCaller, RecommendCaller, UsersCaller
 from serving.bundles import Served
 from serving.lane import Lane
 from serving.pipeline import HISTORY, Trace
@@ -47,7 +47,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     words = {
         400: "The body is no JSON.",
         401: "No token or key, or a wrong or expired one.",
-        403: "A reader asked for another.",
+        403: "A reader asked for another, or the key lacks the scope.",
         404: "There is no such thing.",
         409: "The name is taken.",
         413: "The body is larger than 1 MiB.",
@@ -102,7 +102,7 @@ def _online(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
     tags=["books"],
     summary="Books for a reader",
 )
-def recommend(body: schemas.RecommendRequest, caller: CallerDep, request: Request) -> Any:
+def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, request: Request) -> Any:
     """Books for a reader; a new reader and an empty history get an answer too.
 
     The answer's `decision_id` belongs into the interactions that follow from it.
@@ -252,7 +252,7 @@ def similar(
     tags=["readers"],
     summary="What readers did",
 )
-async def interactions(body: schemas.InteractionsRequest, caller: CallerDep, request: Request) -> Any:
+async def interactions(body: schemas.InteractionsRequest, caller: InteractionsCaller, request: Request) -> Any:
     """Store up to 1,000 interactions; answered only when Kafka has them all (at most 2 s, else 503).
 
     Repeat with the same `event_id`: each counts once. The reader's next answer knows of them.
@@ -328,7 +328,7 @@ def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event
     tags=["readers"],
     summary="What is known of a reader",
 )
-def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
+def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     """Profile and recent history; a reader sees only its own."""
     caller.reader(user_id, "path.user_id")
     platform, trace = platform_of(request), Trace()

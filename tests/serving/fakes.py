@@ -21,6 +21,7 @@ from serving.accounts import Account
 from serving.auth import Passwords
 from serving.bundles import Served
 from serving.catalogue import Catalogue
+from serving.keys import Key, KeyRing, digest_of
 from serving.rules import Rules
 
 KEY = "a key of sixteen characters"
@@ -138,6 +139,24 @@ class FakeAccounts:
         return self.rows.get(user_id)
 
 
+class FakeKeys:
+    """The table of keys as a list: one for each set of scopes that was asked for."""
+
+    def __init__(self) -> None:
+        self.kept: list[Key] = []
+        self.away = False
+
+    def add(self, name: str, *scopes: str) -> str:
+        secret = f"the secret of {name}"
+        self.kept.append(Key(name, digest_of(secret), frozenset(scopes)))
+        return secret
+
+    def all(self) -> list[Key]:
+        if self.away:
+            raise TransientError("away")
+        return list(self.kept)
+
+
 class FakeDecisions:
     def __init__(self) -> None:
         self.kept: list[Decision] = []
@@ -154,6 +173,8 @@ class FakePlatform:
         self.bundles = SimpleNamespace(current=served)
         self.history, self.stream, self.accounts = FakeHistory(), FakeStream(), FakeAccounts()
         self.decisions, self.passwords = FakeDecisions(), Passwords()
+        self.kept_keys = FakeKeys()
+        self.keys = KeyRing(self.settings, self.kept_keys)
 
 
 def served(folder: Path, with_vectors: bool = True) -> Served:
