@@ -160,7 +160,10 @@ class Settings(BaseSettings):
     service_port: Port = Field(13000, description="BentoML service port.")
     service_workers: int = Field(1, ge=1, description="Worker processes of the service.")
     jwt_secret: SecretStr = Field(NO_SECRET, description="Key that signs readers' tokens.")
-    jwt_minutes: int = Field(60, ge=1, description="Life of a reader's token, minutes.")
+    jwt_minutes: int = Field(15, ge=1, description="Life of an access token, which cannot be called back, minutes.")
+    refresh_days: int = Field(
+        30, ge=1, le=3650, description="How long a reader's session lasts after it was last refreshed, days."
+    )
     login_attempts_per_minute: int = Field(
         10, ge=1, description="Failed log-ins to one name from one address that are taken in a minute."
     )

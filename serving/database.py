@@ -35,6 +35,15 @@ create table if not exists api_keys (
     created_at timestamptz not null default now(),
     revoked_at timestamptz
 )""",
+    """
+create table if not exists sessions (
+    family uuid primary key,
+    user_id text not null references accounts on delete cascade,
+    digest bytea not null,
+    expires_at timestamptz not null
+)""",
+    "create index if not exists sessions_expires_at on sessions (expires_at)",
+    "create index if not exists sessions_user_id on sessions (user_id)",
 )
 _WAIT_S = 2.0
 

@@ -24,7 +24,9 @@ _TEMPLATES = (
     (re.compile(r"^/v1/users/[^/]+$"), "/v1/users/{user_id}"),
 )
 _FIXED = frozenset(
-    {"/v1/recommend", "/v1/interactions", "/v1/auth/signup", "/v1/auth/login", "/healthz", "/readyz", "/metrics"}
+    {f"/v1/{name}" for name in ("recommend", "interactions")}
+    | {f"/v1/auth/{name}" for name in ("signup", "login", "refresh", "logout")}
+    | _PROBES
 )
 
 

@@ -12,6 +12,7 @@ from serving.database import Database
 from serving.decisions import Acknowledged, Background
 from serving.history import History
 from serving.keys import KeyRing, Keys
+from serving.sessions import Sessions
 
 
 class Platform:
@@ -23,6 +24,7 @@ class Platform:
         self.history = History(settings)
         self.database = Database(settings)
         self.accounts = Accounts(self.database)
+        self.sessions = Sessions(settings, self.database)
         self.keys = KeyRing(settings, Keys(self.database))
         self.passwords = Passwords()
         self.decisions = Background(settings)

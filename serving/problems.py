@@ -19,6 +19,7 @@ logger = logging.getLogger("bookworks.serving")
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 _SHOWN = 200
+_SECRET_FIELDS = frozenset({"password", "refresh_token"})
 
 
 class ProblemModel(BaseModel):
@@ -81,7 +82,7 @@ def _of_validation(error: RequestValidationError) -> Problem:
     if first["type"] == "json_invalid":
         return Problem(400, "The body is no valid JSON", field="body", received=context.get("error"))
     allowed = ", ".join(f"{name} {value}" for name, value in context.items()) or None
-    secret = any(part in {"password"} for part in first["loc"])
+    secret = any(part in _SECRET_FIELDS for part in first["loc"])
     received = "(not shown)" if secret or first["type"] == "missing" else _short(first.get("input"))
     return Problem(
         422,

@@ -221,17 +221,24 @@ class LoginRequest(Request):
     password: str = Field(min_length=1, max_length=200)
 
 
+class RefreshRequest(Request):
+    """A session that goes on, or ends."""
+
+    refresh_token: str = Field(min_length=1, max_length=200, description="From sign-up, log-in or the last refresh.")
+
+
 class TokenResponse(BaseModel):
-    """A reader's token: send it as `Authorization: Bearer …`."""
+    """A reader's tokens: the access token is sent as `Authorization: Bearer …`, the refresh token to /v1/auth alone."""
 
     user_id: str
     access_token: str
+    refresh_token: str = Field(description="For one use at /v1/auth/refresh, which answers with the next.")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the word of RFC 6750, no secret
     expires_in: int = Field(description="Seconds.")
 
 
 class SignupResponse(TokenResponse):
-    """The new reader's token."""
+    """The new reader's tokens."""
 
     unknown_books: list[str] = Field(description="Loved books that the catalogue does not have.")
     fallbacks: list[str] = Field(description="Parts that were away: `history`.")

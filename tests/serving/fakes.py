@@ -23,6 +23,7 @@ from serving.bundles import Served
 from serving.catalogue import Catalogue
 from serving.keys import Key, KeyRing, digest_of
 from serving.rules import Rules
+from serving.sessions import Session
 
 KEY = "a key of sixteen characters"
 SECRET = "a secret that is long enough for every algorithm of the family: HS512"
@@ -139,6 +140,33 @@ class FakeAccounts:
         return self.rows.get(user_id)
 
 
+class FakeSessions:
+    """Postgres in a dictionary: family -> the number of the token that is good; a token is `family.number`."""
+
+    def __init__(self, accounts: FakeAccounts) -> None:
+        self.accounts, self.good, self.readers = accounts, dict[str, int](), dict[str, str]()
+
+    def open(self, user_id: str) -> Session:
+        self.accounts._check()
+        family = f"family-{len(self.readers)}"
+        self.good[family], self.readers[family] = 0, user_id
+        return Session(user_id, f"{family}.0")
+
+    def refresh(self, token: str) -> Session | None:
+        self.accounts._check()
+        family, _, number = token.partition(".")
+        if self.good.get(family) != (int(number) if number.isdigit() else -1):
+            self.good.pop(family, None)
+            return None
+        self.good[family] += 1
+        return Session(self.readers[family], f"{family}.{self.good[family]}")
+
+    def close(self, token: str) -> str | None:
+        self.accounts._check()
+        family = token.partition(".")[0]
+        return None if self.good.pop(family, None) is None else self.readers[family]
+
+
 class FakeKeys:
     """The table of keys as a list: one for each set of scopes that was asked for."""
 
@@ -173,6 +201,7 @@ class FakePlatform:
         self.bundles = SimpleNamespace(current=served)
         self.history, self.stream, self.accounts = FakeHistory(), FakeStream(), FakeAccounts()
         self.decisions, self.passwords = FakeDecisions(), Passwords()
+        self.sessions = FakeSessions(self.accounts)
         self.kept_keys = FakeKeys()
         self.keys = KeyRing(self.settings, self.kept_keys)
 

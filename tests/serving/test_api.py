@@ -431,6 +431,8 @@ ENDPOINTS = {
     ("get", "/v1/users/{user_id}"),
     ("post", "/v1/auth/signup"),
     ("post", "/v1/auth/login"),
+    ("post", "/v1/auth/refresh"),
+    ("post", "/v1/auth/logout"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
