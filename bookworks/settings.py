@@ -174,6 +174,17 @@ class Settings(BaseSettings):
     api_keys_seconds: float = Field(
         10.0, gt=0, description="How often a worker looks at the further keys, those of `bookworks keys`, seconds."
     )
+    reader_calls_per_minute: int = Field(
+        600, ge=0, description="Calls of one reader to each class of routes in a minute; 0: as many as it likes."
+    )
+    key_calls_per_minute: int = Field(
+        0, ge=0, description="Calls with one API key to each class of routes in a minute; 0: as many as it likes."
+    )
+    address_calls_per_minute: int = Field(
+        6000,
+        ge=0,
+        description="Calls from one address to each class of open routes in a minute; 0: as many as it likes.",
+    )
     otlp_url: str | None = Field(
         None, description="Collector of OpenTelemetry traces (OTLP over HTTP, `…/v1/traces`); empty records none."
     )

@@ -15,6 +15,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from bookworks import clock
 from bookworks.settings import Settings
+from serving import rates
 from serving.keys import Key
 from serving.problems import Problem
 
@@ -128,17 +129,21 @@ async def caller(
     """The caller of a request; a token wins over a key, and a wrong one is never passed over.
 
     Raises:
-        Problem: 401 without either, or when the one that came is wrong; 403, the key lacks a scope of the route.
+        Problem: 401 without either, or when the one that came is wrong; 403, the key lacks a scope of the route; 429,
+            the caller has had its calls of this minute.
     """
     platform: Platform = request.app.state.platform
     if bearer is not None:
-        return Caller(read(platform.settings, bearer.credentials))
+        user_id = read(platform.settings, bearer.credentials)
+        await rates.take(platform, wanted.scopes[0], "reader", user_id)
+        return Caller(user_id)
     if key is None:
         raise _unauthorised("Who calls?", "send Authorization: Bearer … (a reader) or X-API-Key (a calling service).")
     found = platform.keys.find(key)
     if found is None:
         raise _unauthorised("The X-API-Key is wrong or revoked", "see `bookworks keys list` at the service.")
     _check_scopes(found, wanted.scopes)
+    await rates.take(platform, wanted.scopes[0], "key", found.name)
     return Caller(None, key=found.name)
 
 
@@ -155,7 +160,7 @@ def _check_scopes(key: Key, wanted: list[str]) -> None:
         )
 
 
-# Who may call a route: a reader for itself, or a service whose key has the scope.
+# Who may call a route: a reader for itself, or a service whose key has the scope. Calls are counted by the first scope.
 RecommendCaller = Annotated[Caller, Security(caller, scopes=["recommend"])]
 InteractionsCaller = Annotated[Caller, Security(caller, scopes=["interactions"])]
 UsersCaller = Annotated[Caller, Security(caller, scopes=["users"])]

@@ -13,7 +13,7 @@ from bookworks.contracts.online import LOGIN_WINDOW_S
 from bookworks.contracts.records import Event, Reader
 from bookworks.countries import country_code
 from bookworks.errors import TransientError
-from serving import auth, schemas
+from serving import auth, rates, schemas
 from serving.lane import Lane
 from serving.pipeline import HISTORY
 from serving.platform import Platform
@@ -21,7 +21,7 @@ from serving.problems import RETRY_AFTER_S, Problem
 from serving.routes import SOURCE, new_id, platform_of, problems
 from serving.sessions import Session
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[rates.by_address("auth")])
 SURFACE = "signup"
 _LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long, and only two are made at once
 
@@ -30,7 +30,7 @@ _LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long
     "/signup",
     status_code=201,
     response_model=schemas.SignupResponse,
-    responses=problems(400, 409, 413, 422, 503),
+    responses=problems(400, 409, 413, 422, 429, 503),
     summary="A new reader",
 )
 async def signup(body: schemas.SignupRequest, request: Request) -> Any:
@@ -188,7 +188,7 @@ def _count(platform: Platform, who: str) -> None:
 @router.post(
     "/refresh",
     response_model=schemas.TokenResponse,
-    responses=problems(400, 401, 413, 422, 503),
+    responses=problems(400, 401, 413, 422, 429, 503),
     summary="The next tokens of a session",
 )
 async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
@@ -210,7 +210,7 @@ async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
     "/logout",
     status_code=204,
     response_class=Response,
-    responses=problems(400, 413, 422, 503),
+    responses=problems(400, 413, 422, 429, 503),
     summary="End a session",
 )
 async def logout(body: schemas.RefreshRequest, request: Request) -> None:

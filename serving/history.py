@@ -1,6 +1,6 @@
-"""What the service keeps in Redis: readers' recent history, and how often somebody tried to log in.
+"""What the service keeps in Redis: readers' recent history, and how often somebody called or tried to log in.
 
-Without Redis every reader is unknown, and the answer says so; attempts are then not counted.
+Without Redis every reader is unknown, and the answer says so; nothing is counted then.
 """
 
 from __future__ import annotations
@@ -63,6 +63,14 @@ class History:
             TransientError: Redis does not answer.
         """
         self._breaker.call(lambda: redis.forget_logins(self._client, who))
+
+    def count_call(self, who: str) -> tuple[int, int]:
+        """Count a call; returns how many there were in the running minute, and its rest in seconds.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        return self._breaker.call(lambda: redis.count_call(self._client, who))
 
     def close(self) -> None:
         """End the connections."""

@@ -11,6 +11,7 @@ FALLBACKS = Counter("bookworks_fallbacks", "Answers made without a part that was
 STEPS = Histogram("bookworks_step_seconds", "Time of each step of a recommendation.", ["step"], buckets=_SECONDS)
 DECISIONS_DROPPED = Counter("bookworks_decisions_dropped", "Decisions that never reached Kafka.")
 INTERACTIONS = Counter("bookworks_interactions", "Interactions posted, by result.", ["result"])
+CALLS_REFUSED = Counter("bookworks_calls_refused", "Calls above the limit of their caller.", ["routes", "caller"])
 BUNDLES_REFUSED = Counter("bookworks_bundles_refused", "Champions that could not be loaded.")
 BUNDLE = Gauge(
     "bookworks_bundle_workers", "Workers that serve this bundle version.", ["version"], multiprocess_mode="livesum"

@@ -19,7 +19,7 @@ from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
-from serving import metrics, pipeline, schemas
+from serving import metrics, pipeline, rates, schemas
 from serving.auth import Caller, InteractionsCaller, RecommendCaller, UsersCaller
 from serving.bundles import Served
 from serving.lane import Lane
@@ -52,7 +52,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         409: "The name is taken.",
         413: "The body is larger than 1 MiB.",
         422: "A field is missing or wrong; the answer names it.",
-        429: "Too many failed log-ins; see Retry-After.",
+        429: "Too many calls or failed log-ins; see Retry-After.",
         503: "A part that is needed is away; see Retry-After.",
     }
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemModel"}}}
@@ -98,7 +98,7 @@ def _online(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
 @router.post(
     "/recommend",
     response_model=schemas.RecommendResponse,
-    responses=problems(400, 401, 403, 413, 422, 503),
+    responses=problems(400, 401, 403, 413, 422, 429, 503),
     tags=["books"],
     summary="Books for a reader",
 )
@@ -195,8 +195,9 @@ def _index_of(served: Served, work_id: str) -> int:
 @router.get(
     "/books/{work_id}",
     response_model=schemas.Book,
-    responses=problems(404, 422, 503),
+    responses=problems(404, 422, 429, 503),
     tags=["books"],
+    dependencies=[rates.by_address("books")],
     summary="One book",
 )
 def book(work_id: BookId, request: Request, response: Response) -> Any:
@@ -213,8 +214,9 @@ def book(work_id: BookId, request: Request, response: Response) -> Any:
 @router.get(
     "/books/{work_id}/similar",
     response_model=schemas.SimilarResponse,
-    responses=problems(404, 422, 503),
+    responses=problems(404, 422, 429, 503),
     tags=["books"],
+    dependencies=[rates.by_address("books")],
     summary="Books like this one",
 )
 def similar(
@@ -248,7 +250,7 @@ def similar(
 @router.post(
     "/interactions",
     response_model=schemas.InteractionsResponse,
-    responses=problems(400, 401, 403, 413, 422, 503),
+    responses=problems(400, 401, 403, 413, 422, 429, 503),
     tags=["readers"],
     summary="What readers did",
 )
@@ -324,7 +326,7 @@ def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event
 @router.get(
     "/users/{user_id}",
     response_model=schemas.UserResponse,
-    responses=problems(401, 403, 404, 422),
+    responses=problems(401, 403, 404, 422, 429),
     tags=["readers"],
     summary="What is known of a reader",
 )

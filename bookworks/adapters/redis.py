@@ -43,6 +43,12 @@ if ARGV[4] == '1' then
 end
 return 1
 """
+# One call more in a window that begins with its first: how many there were, and in how many ms it ends.
+_COUNT = """
+local calls = redis.call('INCR', KEYS[1])
+if calls == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return {calls, redis.call('PTTL', KEYS[1])}
+"""
 _READER_KEYS = (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED)
 _IN_ONE_PIPELINE = 1000
 
@@ -222,6 +228,20 @@ def forget_logins(client: redis.Redis, who: str) -> None:
         client.delete(online.LOGIN_ATTEMPTS.format(who))
     except redis.RedisError as error:
         raise away(error) from error
+
+
+def count_call(client: redis.Redis, who: str) -> tuple[int, int]:
+    """Count one more call, in one round trip; returns how many there were in the running minute, and its rest in s.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    script = client.register_script(_COUNT)
+    try:
+        calls, left_ms = cast("Any", script(keys=[online.CALLS.format(who)], args=[online.CALLS_WINDOW_S * 1000]))
+    except redis.RedisError as error:
+        raise away(error) from error
+    return int(calls), max(1, -(-int(left_ms) // 1000))
 
 
 def away(error: Exception) -> TransientError:

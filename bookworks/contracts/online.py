@@ -16,10 +16,13 @@ DISMISSED = "reader:{}:dismissed"  # set: books the reader sent away
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
 # Not of a reader; `{}` is a digest of name and address.
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet
+# Not of a reader; `{}` is class of routes, kind of caller, caller.
+CALLS = "calls:{}"  # number: requests in this minute
 
 HISTORY_LENGTH = 200
 TTL_S = 400 * DAY_S
 LOGIN_WINDOW_S = 60
+CALLS_WINDOW_S = 60
 
 _BETWEEN = "\x1f"  # not printable, so no id of the service holds it
 

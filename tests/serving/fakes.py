@@ -57,6 +57,7 @@ class FakeHistory:
     def __init__(self) -> None:
         self.readers: dict[str, OnlineReader] = {}
         self.logins: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
         self.away = False
 
     def count_login(self, who: str) -> int:
@@ -64,6 +65,12 @@ class FakeHistory:
             raise TransientError("away")
         self.logins[who] += 1
         return self.logins[who]
+
+    def count_call(self, who: str) -> tuple[int, int]:
+        if self.away:
+            raise TransientError("away")
+        self.calls[who] += 1
+        return self.calls[who], 42
 
     def forget_logins(self, who: str) -> None:
         del self.logins[who]
