@@ -1,6 +1,6 @@
 """How often one caller may ask: a fixed window of a minute for each caller and class of routes, counted in Redis.
 
-A limit of 0 is none, and costs nothing. Without Redis there is no limit either, and `bookworks_fallbacks_total` says so.
+A limit of 0 is none, and costs nothing. Without Redis there is none either; `bookworks_fallbacks_total` says so.
 """
 
 from __future__ import annotations

@@ -134,9 +134,12 @@ def test_a_body_that_is_no_json_is_a_callers_mistake(client, key, content):
         ("/v1/recommend", rb'{"user_id":"\ud800"}'),
     ],
 )
-def test_half_a_character_is_a_callers_mistake(client, key, path, content):
-    answer = client.post(path, content=content, headers={**key, "Content-Type": "application/json"})
-    is_problem(answer, 422)
+def test_half_a_character_is_a_callers_mistake(client, platform, key, path, content):
+    """It does not pass the entrance, and the app behind would not fall over it either."""
+    headers = {**key, "Content-Type": "application/json"}
+    is_problem(client.post(path, content=content, headers=headers), 400)
+    behind = TestClient(make_app(platform), raise_server_exceptions=False)
+    is_problem(behind.post(path, content=content, headers=headers), 422)
 
 
 def test_parts_that_are_away_are_named(client, platform, key):
