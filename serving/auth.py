@@ -15,7 +15,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from bookworks import clock
 from bookworks.settings import Settings
-from serving import rates
+from serving import audit, rates
 from serving.keys import Key
 from serving.problems import Problem
 
@@ -134,14 +134,18 @@ async def caller(
     """
     platform: Platform = request.app.state.platform
     if bearer is not None:
+        audit.called_by(request, "reader", None)
         user_id = read(platform.settings, bearer.credentials)
+        audit.called_by(request, "reader", user_id)
         await rates.take(platform, wanted.scopes[0], "reader", user_id)
         return Caller(user_id)
     if key is None:
         raise _unauthorised("Who calls?", "send Authorization: Bearer … (a reader) or X-API-Key (a calling service).")
+    audit.called_by(request, "key", None)
     found = platform.keys.find(key)
     if found is None:
         raise _unauthorised("The X-API-Key is wrong or revoked", "see `bookworks keys list` at the service.")
+    audit.called_by(request, "key", found.name)
     _check_scopes(found, wanted.scopes)
     await rates.take(platform, wanted.scopes[0], "key", found.name)
     return Caller(None, key=found.name)

@@ -13,7 +13,7 @@ from bookworks.contracts.online import LOGIN_WINDOW_S
 from bookworks.contracts.records import Event, Reader
 from bookworks.countries import country_code
 from bookworks.errors import TransientError
-from serving import auth, rates, schemas
+from serving import audit, auth, rates, schemas
 from serving.lane import Lane
 from serving.pipeline import HISTORY
 from serving.platform import Platform
@@ -36,7 +36,9 @@ _LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long
 async def signup(body: schemas.SignupRequest, request: Request) -> Any:
     """Make an account, with what the reader likes, and give tokens. The loved books count as read."""
     platform = platform_of(request)
-    return await _LANE.run(lambda: sign_up(platform, body))
+    answer = await _LANE.run(lambda: sign_up(platform, body))
+    audit.concerns(request, answer["user_id"])
+    return answer
 
 
 def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
@@ -148,7 +150,9 @@ def _tell_history(platform: Platform, user_id: str, profile: dict[str, Any], lov
 async def login(body: schemas.LoginRequest, request: Request) -> Any:
     """Give tokens for name and password."""
     platform, address = platform_of(request), request.client.host if request.client else ""
-    return await _LANE.run(lambda: log_in(platform, body, address))
+    answer = await _LANE.run(lambda: log_in(platform, body, address))
+    audit.concerns(request, answer["user_id"])
+    return answer
 
 
 def log_in(platform: Platform, body: schemas.LoginRequest, address: str) -> dict[str, Any]:
@@ -203,6 +207,7 @@ async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
             todo="log in again: POST /v1/auth/login.",
             headers={"WWW-Authenticate": 'Bearer realm="bookworks"'},
         )
+    audit.concerns(request, session.user_id)
     return _tokens(platform, session)
 
 
@@ -219,4 +224,6 @@ async def logout(body: schemas.RefreshRequest, request: Request) -> None:
     Access tokens that were given stay good until they expire.
     """
     platform = platform_of(request)
-    await _LANE.run(lambda: platform.sessions.close(body.refresh_token))
+    user_id = await _LANE.run(lambda: platform.sessions.close(body.refresh_token))
+    if user_id is not None:
+        audit.concerns(request, user_id)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from pydantic_core import from_json
 
+from serving.audit import App, Audited, Receive, Scope, Send
 from serving.problems import Problem
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_MAX = 1024 * 1024
 URL_MAX = 8 * 1024  # path and query, as they came
@@ -163,8 +159,8 @@ def _of_json(scope: Scope, body: bytes) -> Problem | None:
 
 
 def entrance(app: App) -> App:
-    """The app behind all limits of a request."""
-    return HeadLimit(BodyLimit(app))
+    """The app behind all limits of a request; what these refuse has its id too."""
+    return Audited(HeadLimit(BodyLimit(app)))
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from bookworks.errors import BookworksError, TransientError
+from serving.audit import request_id
 
 logger = logging.getLogger("bookworks.serving")
 MEDIA_TYPE = "application/problem+json"
@@ -130,5 +131,7 @@ def install(app: FastAPI) -> None:
 
 def of_fault(error: Exception) -> Response:
     """500: our fault. The cause goes to the log, not to the caller."""
-    logger.error("a request failed: %s: %s", type(error).__name__, error, exc_info=error)
-    return Problem(500, "The service failed on this request", todo="report it with the time of the request.").response()
+    name = request_id.get()
+    logger.error("the request %s failed: %s: %s", name, type(error).__name__, error, exc_info=error)
+    todo = "report it with the X-Request-ID of this answer."
+    return Problem(500, "The service failed on this request", todo=todo).response()

@@ -44,6 +44,7 @@ class BookworksService:
     """Recommended books for readers."""
 
     def __init__(self) -> None:
+        from serving import audit
         from serving.app import make_app
         from serving.platform import Platform
 
@@ -53,6 +54,7 @@ class BookworksService:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if settings.otlp_url:
             tracing.start(settings)
+        audit.to_stdout()
         self.platform = Platform(settings)
         self.platform.start()
         entry.app = entrance(make_app(self.platform))
