@@ -29,6 +29,7 @@ class Catalogue:
         self.twin_keys = [_twin_key(t, a) for t, a in zip(self.titles, self.authors, strict=True)]
         self.indices_of_twin = _grouped(self.twin_keys)
         self._by_author = _grouped(self.author_keys)
+        self._by_name = _grouped([_folded(name) for name in self.authors])
         self._editions: dict[str, list[str]] = {}
         for edition_id, work_id in bundle.editions.items():
             self._editions.setdefault(work_id, []).append(edition_id)
@@ -66,10 +67,26 @@ class Catalogue:
             "editions": sorted(self._editions.get(work_id, [])),
         }
 
+    def of_author(self, author: str) -> list[int]:
+        """Works of an author, who is named by id or, in any case, by name."""
+        return sorted({*self._by_author.get(author, ()), *self._by_name.get(_folded(author) or "", ())})
+
+    def editions_of(self, index: int) -> list[str]:
+        """Edition ids and ISBN-13s of a work."""
+        return sorted(self._editions.get(self.work_ids[index], []))
+
+    def former_ids(self, index: int) -> list[str]:
+        """Ids of works that were merged into this one."""
+        return list(self._bundle.former_ids[index])
+
     def same_author(self, index: int) -> list[int]:
         """Other works of the same author."""
         author = self.author_keys[index]
         return [] if author is None else [i for i in self._by_author[author] if i != index]
+
+
+def _folded(name: str | None) -> str | None:
+    return " ".join(name.casefold().split()) if name else None
 
 
 def _twin_key(title: str | None, author: str | None) -> str | None:

@@ -42,6 +42,13 @@ create table if not exists sessions (
     digest bytea not null,
     expires_at timestamptz not null
 )""",
+    """
+create table if not exists dismissed_authors (
+    user_id text not null,
+    author text not null,
+    created_at timestamptz not null default now(),
+    primary key (user_id, author)
+)""",
     "create index if not exists sessions_expires_at on sessions (expires_at)",
     "create index if not exists sessions_user_id on sessions (user_id)",
 )

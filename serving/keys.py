@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import logging
 import secrets
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Literal, Protocol, get_args
 from bookworks.errors import BookworksError, TerminalError
 from bookworks.settings import Settings
 from serving.database import Database
+from serving.repeat import Repeated
 
 logger = logging.getLogger("bookworks.serving")
 
@@ -115,11 +115,11 @@ class KeyRing:
     def __init__(self, settings: Settings, source: Source) -> None:
         secret = settings.service_api_key.get_secret_value()
         self._own = [Key(SETTING, digest_of(secret), frozenset(SCOPES))] if secret else []
-        self._source, self._every_s = source, settings.api_keys_seconds
+        self._source = source
         self._known: list[Key] = self._own
         self._said_away = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keys", daemon=True)
+        self._repeated = Repeated("keys", settings.api_keys_seconds, self.refresh)
+        self.start, self.close = self._repeated.start, self._repeated.close
 
     def find(self, secret: str) -> Key | None:
         """The key with this secret; takes as long whichever it is."""
@@ -140,22 +140,3 @@ class KeyRing:
             return
         self._said_away = False
         self._known = [*self._own, *(key for key in kept if key.revoked_at is None)]
-
-    def start(self) -> None:
-        """Read the keys, then again every `api_keys_seconds`; waits for nothing."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.refresh()
-            except Exception:  # the thread must live; the next round tries again
-                logger.exception("reading the keys failed")
-            if self._stop.wait(self._every_s):
-                return

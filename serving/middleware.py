@@ -23,6 +23,10 @@ _TEMPLATES = (
     (re.compile(r"^/v1/books/[^/]+$"), "/v1/books/{work_id}"),
     (re.compile(r"^/v1/books/[^/]+/similar$"), "/v1/books/{work_id}/similar"),
     (re.compile(r"^/v1/users/[^/]+$"), "/v1/users/{user_id}"),
+    (re.compile(r"^/v1/users/[^/]+/history$"), "/v1/users/{user_id}/history"),
+    (re.compile(r"^/v1/users/[^/]+/history/[^/]+$"), "/v1/users/{user_id}/history/{work_id}"),
+    (re.compile(r"^/v1/users/[^/]+/dismissed-authors/[^/]+$"), "/v1/users/{user_id}/dismissed-authors/{author}"),
+    (re.compile(r"^/v1/users/[^/]+/export$"), "/v1/users/{user_id}/export"),
 )
 _FIXED = frozenset(
     {f"/v1/{name}" for name in ("recommend", "interactions")}

@@ -69,7 +69,7 @@ class Known:
 
     Attributes:
         state: for the bundle; indices, oldest first.
-        banned: indices of works read, owned or sent away, and of the history.
+        banned: indices of works read, owned or sent away, of the history, and of authors sent away.
     """
 
     state: ReaderState
@@ -89,6 +89,7 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
             history[index] = max(history.get(index, 0.0), online.weights.get(book, 1.0))
     found = (catalogue.index(*ids_of(book)) for book in online.seen | online.dismissed)
     banned = {i for i in found if i is not None}
+    banned.update(i for author in online.dismissed_authors for i in catalogue.of_author(author))
     oldest_first = list(history)[::-1]
     state = ReaderState(
         user_id=user_id,

@@ -10,6 +10,7 @@ from serving.auth import Passwords
 from serving.bundles import BundleKeeper
 from serving.database import Database
 from serving.decisions import Acknowledged, Background
+from serving.dismissals import DismissedAuthors, Restorer
 from serving.history import History
 from serving.keys import KeyRing, Keys
 from serving.sessions import Sessions
@@ -26,6 +27,8 @@ class Platform:
         self.accounts = Accounts(self.database)
         self.sessions = Sessions(settings, self.database)
         self.keys = KeyRing(settings, Keys(self.database))
+        self.dismissed_authors = DismissedAuthors(self.database)
+        self._restorer = Restorer(self.dismissed_authors, self.history)
         self.passwords = Passwords()
         self.decisions = Background(settings)
         self.stream = Acknowledged(settings)
@@ -34,6 +37,7 @@ class Platform:
         """Begin following the champion and sending; waits for nothing."""
         self.bundles.start()
         self.keys.start()
+        self._restorer.start()
         self.decisions.start()
         threading.Thread(target=self.stream.warm_up, name="stream", daemon=True).start()
 
@@ -43,5 +47,6 @@ class Platform:
         self.stream.close()
         self.bundles.close()
         self.keys.close()
+        self._restorer.close()
         self.database.close()
         self.history.close()

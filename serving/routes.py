@@ -354,6 +354,7 @@ def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
         "tastes": pipeline.flat_tastes(profile.get("tastes")) or (account.tastes if account else []),
         "seen": _n_works(served, online.seen),
         "dismissed": _n_works(served, online.dismissed),
+        "dismissed_authors": sorted(online.dismissed_authors),
         "fallbacks": trace.fallbacks,
         **_as_served(served, user_id, online),
     }

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from bookworks.contracts.records import EventKind, Id, Utc
+from bookworks.contracts.records import Id, ReaderKind, Utc
 
 N_DEFAULT, N_MAX = 10, 100
 EVENTS_MAX = 1000
+HISTORY_DEFAULT = 50
 EXCLUDE_MAX = 1000
 OLDEST_BIRTH_YEAR = 1900
 
@@ -136,7 +137,7 @@ class Interaction(Request):
     """One thing that a reader did with a book."""
 
     event_id: uuid.UUID | None = Field(None, description="Makes a repeat harmless; left out, the service gives one.")
-    kind: EventKind
+    kind: ReaderKind
     user_id: CleanId | None = Field(None, description="As in /v1/recommend.")
     work_id: CleanId | None = None
     edition_id: CleanId | None = Field(None, description="Edition id or ISBN.")
@@ -252,6 +253,46 @@ class HistoryItem(BaseModel):
     weight: float
 
 
+class HistoryBook(HistoryItem):
+    """One book of a reader's whole history."""
+
+    author: str | None
+    at: datetime | None = Field(description="When the reader last had to do with it; empty for what is long ago.")
+    read: bool = Field(description="Read or owned.")
+
+
+class HistoryResponse(BaseModel):
+    """A page of a reader's history."""
+
+    user_id: str
+    total: int = Field(description="Books of the whole history.")
+    items: list[HistoryBook] = Field(description="The latest first.")
+    next: int | None = Field(description="`offset` of the next page; empty on the last one.")
+
+
+class ExportedAccount(BaseModel):
+    """An account without its password's hash."""
+
+    username: str
+    country: str | None
+    birth_year: int | None
+    tastes: list[str]
+    created_at: datetime
+
+
+class Export(BaseModel):
+    """All that the service keeps of a reader."""
+
+    user_id: str
+    exported_at: datetime
+    account: ExportedAccount | None
+    profile: dict[str, Any] = Field(description="Country, age, tastes, as recommendations use them.")
+    history: list[HistoryBook]
+    kept_books: list[str] = Field(description="The history's books by the ids that events named, joined by `/`.")
+    dismissed_books: list[str]
+    dismissed_authors: list[str]
+
+
 class UserResponse(BaseModel):
     """What the service knows of a reader."""
 
@@ -264,6 +305,7 @@ class UserResponse(BaseModel):
     history: list[HistoryItem] = Field(description="The latest first, at most 50.")
     seen: int = Field(description="Works read or owned.")
     dismissed: int
+    dismissed_authors: list[str] = Field(description="Authors sent away, by id or name.")
     tier: str | None = Field(description="The tier that would answer now; empty while no bundle is loaded.")
     fallbacks: list[str] = Field(description="Parts that were away: `history`, `accounts`.")
 

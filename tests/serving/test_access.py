@@ -38,7 +38,7 @@ class Access:
     who: Literal["public", "reader", "service"]
     scope: str | None = None
     body: dict[str, Any] | None = None
-    path: tuple[tuple[str, str], ...] = (("user_id", READER), ("work_id", "w001"))
+    path: tuple[tuple[str, str], ...] = (("user_id", READER), ("work_id", "w001"), ("author", "Author 3"))
 
 
 CLICK = {"kind": "click", "work_id": "w001", "user_id": READER}
@@ -47,6 +47,11 @@ ACCESS = {
     ("POST", "/v1/recommend"): Access("reader", "recommend", {"user_id": READER}),
     ("POST", "/v1/interactions"): Access("reader", "interactions", {"events": [CLICK]}),
     ("GET", "/v1/users/{user_id}"): Access("reader", "users"),
+    ("GET", "/v1/users/{user_id}/history"): Access("reader", "users"),
+    ("DELETE", "/v1/users/{user_id}/history/{work_id}"): Access("reader", "users"),
+    ("PUT", "/v1/users/{user_id}/dismissed-authors/{author}"): Access("reader", "users"),
+    ("DELETE", "/v1/users/{user_id}/dismissed-authors/{author}"): Access("reader", "users"),
+    ("GET", "/v1/users/{user_id}/export"): Access("reader", "users"),
     ("GET", "/v1/books/{work_id}"): Access("public"),
     ("GET", "/v1/books/{work_id}/similar"): Access("public"),
     ("POST", "/v1/auth/signup"): Access("public", body=SIGNUP),
@@ -72,6 +77,7 @@ def ids(names):
 def world(tiny_bundle):
     """A platform with a key for each scope, and one with all the others."""
     platform = FakePlatform(served(tiny_bundle))
+    platform.history.save_profile(READER, {"country": "DE"})
     for scope in SCOPES:
         platform.kept_keys.add(f"only {scope}", scope)
         platform.kept_keys.add(f"all but {scope}", *(other for other in SCOPES if other != scope))

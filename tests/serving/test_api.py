@@ -423,6 +423,9 @@ def test_paths_have_few_names_in_the_metrics():
     assert endpoint_of("/v1/books/w1/similar") == "/v1/books/{work_id}/similar"
     assert endpoint_of("/v1/users/u1") == "/v1/users/{user_id}"
     assert endpoint_of("/v1/recommend") == "/v1/recommend"
+    assert endpoint_of("/v1/users/u1/history/w1") == "/v1/users/{user_id}/history/{work_id}"
+    for _, path in ENDPOINTS:
+        assert endpoint_of(path.replace("{", "").replace("}", "")) == path
     assert endpoint_of("/wp-admin.php") == "other"
 
 
@@ -432,6 +435,11 @@ ENDPOINTS = {
     ("get", "/v1/books/{work_id}/similar"),
     ("post", "/v1/interactions"),
     ("get", "/v1/users/{user_id}"),
+    ("get", "/v1/users/{user_id}/history"),
+    ("delete", "/v1/users/{user_id}/history/{work_id}"),
+    ("put", "/v1/users/{user_id}/dismissed-authors/{author}"),
+    ("delete", "/v1/users/{user_id}/dismissed-authors/{author}"),
+    ("get", "/v1/users/{user_id}/export"),
     ("post", "/v1/auth/signup"),
     ("post", "/v1/auth/login"),
     ("post", "/v1/auth/refresh"),
