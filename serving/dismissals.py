@@ -79,7 +79,14 @@ class Restorer:
     def __init__(self, source: Source, target: Target) -> None:
         self._source, self._target = source, target
         self._repeated = Repeated("dismissals", _EVERY_S, self.check)
-        self.start, self.close = self._repeated.start, self._repeated.close
+
+    def start(self) -> None:
+        """Look at once, then again and again; waits for nothing."""
+        self._repeated.start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._repeated.close()
 
     def check(self) -> None:
         """One look; while Redis or Postgres is away the next one tries again."""

@@ -119,7 +119,14 @@ class KeyRing:
         self._known: list[Key] = self._own
         self._said_away = False
         self._repeated = Repeated("keys", settings.api_keys_seconds, self.refresh)
-        self.start, self.close = self._repeated.start, self._repeated.close
+
+    def start(self) -> None:
+        """Read the keys, then again every `api_keys_seconds`; waits for nothing."""
+        self._repeated.start()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._repeated.close()
 
     def find(self, secret: str) -> Key | None:
         """The key with this secret; takes as long whichever it is."""

@@ -26,7 +26,10 @@ _LANE = Lane("readers' data", threads=4, waiting_max=32)  # they wait for Kafka 
 _AUTHORS_MAX = 1000
 _MS = timedelta(milliseconds=1)
 
-Author = Annotated[schemas.CleanId, Path(description="`author_id` or name of an author.", examples=["Agatha Christie"])]
+Author = Annotated[
+    schemas.CleanId,
+    Path(description="`author_id` or name of an author; one with a slash by id.", examples=["Agatha Christie"]),
+]
 
 
 @router.get(
@@ -237,14 +240,16 @@ def export(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
         account, authors = platform.accounts.by_id(user_id), platform.dismissed_authors.of(user_id)
     except TransientError as error:
         raise unavailable(error) from error
-    if account is None and online == OnlineReader() and not authors:
-        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
     served = platform.bundles.current
+    in_model = served is not None and user_id in served.bundle.users
+    if account is None and online == OnlineReader() and not authors and not in_model:
+        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
     found = schemas.Export(
         user_id=user_id,
         exported_at=clock.now(),
         account=None if account is None else schemas.ExportedAccount.model_validate(account, from_attributes=True),
         profile=online.profile,
+        in_model=in_model,
         history=[schemas.HistoryBook(**row) for row in _history(served, online, times)],
         kept_books=sorted({"/".join(ids_of(book)) for book in {*online.history, *online.seen}}),
         dismissed_books=sorted("/".join(ids_of(book)) for book in online.dismissed),

@@ -225,7 +225,12 @@ class LoginRequest(Request):
 class RefreshRequest(Request):
     """A session that goes on, or ends."""
 
-    refresh_token: str = Field(min_length=1, max_length=200, description="From sign-up, log-in or the last refresh.")
+    refresh_token: str = Field(
+        min_length=1,
+        max_length=200,
+        description="From sign-up, log-in or the last refresh.",
+        examples=["0f8e6c1d2b3a4958a7b6c5d4e3f20190.dGhlIHNlY3JldCBvZiBhIHJlZnJlc2ggdG9rZW4gaXMgdGhpcw"],
+    )
 
 
 class TokenResponse(BaseModel):
@@ -287,6 +292,7 @@ class Export(BaseModel):
     exported_at: datetime
     account: ExportedAccount | None
     profile: dict[str, Any] = Field(description="Country, age, tastes, as recommendations use them.")
+    in_model: bool = Field(description="Whether the model that serves was taught with what the reader did.")
     history: list[HistoryBook]
     kept_books: list[str] = Field(description="The history's books by the ids that events named, joined by `/`.")
     dismissed_books: list[str]

@@ -77,7 +77,6 @@ def ids(names):
 def world(tiny_bundle):
     """A platform with a key for each scope, and one with all the others."""
     platform = FakePlatform(served(tiny_bundle))
-    platform.history.save_profile(READER, {"country": "DE"})
     for scope in SCOPES:
         platform.kept_keys.add(f"only {scope}", scope)
         platform.kept_keys.add(f"all but {scope}", *(other for other in SCOPES if other != scope))

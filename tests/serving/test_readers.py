@@ -165,6 +165,8 @@ def test_the_export_is_a_file_with_all_and_without_the_password(client, platform
     assert [(one["work_id"], one["read"]) for one in body["history"]] == [("w005", True)]
     assert (body["dismissed_books"], body["dismissed_authors"]) == (["w007"], ["Author 3"])
     assert "argon2" not in answer.text
+    assert body["in_model"] is False
+    assert client.get("/v1/users/r001/export", headers=bearer(platform, "r001")).json()["in_model"] is True
     is_problem(client.get("/v1/users/nobody/export", headers=bearer(platform, "nobody")), 404)
 
 
