@@ -28,8 +28,8 @@ GROUP = "clickhouse"
 _EVENT_COLUMNS = ("event_id", "kind", "user_id", "edition_id", "work_id", "value", "occurred_at", "received_at",
                   "session_id", "surface", "decision_id", "position", "source")  # fmt: skip
 _DECISION_COLUMNS = ("decision_id", "user_id", "surface", "bundle_version", "tier", "fallbacks", "occurred_at",
-                     "latency_ms", "source")  # fmt: skip
-_ITEM_COLUMNS = {"work_id", "position", "score", "sources"}
+                     "latency_ms", "source", "relaxed", "context")  # fmt: skip
+_ITEM_COLUMNS = {"work_id", "position", "score", "sources", "propensity"}
 _SEE_LOG = "check the server's log with `bookworks logs clickhouse`."
 
 

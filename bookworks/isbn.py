@@ -92,6 +92,19 @@ def to_isbn13(raw: str | None) -> str | None:
     return read_isbn(raw)[0]
 
 
+def meant_isbns(digits: str) -> list[str]:
+    """ISBN-13s that differ from ten or thirteen characters with a wrong check digit by one slip.
+
+    The ones with another last digit come first, then one wrong digit elsewhere, then two neighbours in the wrong order.
+    """
+    digits = digits.upper()
+    places = [*range(len(digits) - 1, -1, -1)]
+    wrong = [digits[:i] + digit + digits[i + 1 :] for i in places for digit in "0123456789X"]
+    turned = [digits[: i - 1] + digits[i] + digits[i - 1] + digits[i + 1 :] for i in places[:-1]]
+    found = (_exact(text) for text in (*wrong, *turned) if "X" not in text[:-1])
+    return list(dict.fromkeys(isbn for isbn in found if isbn))
+
+
 def isbns_in(text: str | None, most: int = 80) -> list[str]:
     """All ISBN-13s in a text, in its order, each once; of the first `most` words."""
     whole = to_isbn13(text)

@@ -11,10 +11,10 @@ RESULTS = Path(__file__).with_name("benchmarks")
 
 HEAD = """# Benchmarks
 
-Every number on this page comes from `bookworks bench serving|stream|works|up|demo|make`, which write JSON with the
-machine, the medians and the spread of the rounds, and where there is one the ratio to a baseline measured in the same
-run. `python docs/write_benchmarks.py` writes the page from these files (`docs/benchmarks/`); a test compares it with
-them.
+Every number on this page comes from `bookworks bench serving|stream|works|search|up|demo|make`, which write JSON with
+the machine, the medians and the spread of the rounds, and where there is one the ratio to a baseline measured in the
+same run. `python docs/write_benchmarks.py` writes the page from these files (`docs/benchmarks/`); a test compares it
+with them.
 """
 
 

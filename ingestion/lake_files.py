@@ -106,6 +106,8 @@ def to_table(topic: str, rows: Sequence[tuple[Any, Record]]) -> pa.Table:
         columns[name] = [None if value is None else str(value) for value in columns[name]]
     if "items" in columns:
         columns["items"] = [orjson.dumps([item.model_dump() for item in items]).decode() for items in columns["items"]]
+    if "context" in columns:
+        columns["context"] = [orjson.dumps(context).decode() for context in columns["context"]]
     columns["kafka_partition"] = [message.partition for message, _ in rows]
     columns["kafka_offset"] = [message.offset for message, _ in rows]
     columns["kafka_at"] = [message.timestamp * 1000 for message, _ in rows]

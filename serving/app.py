@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 import bookworks
-from serving import door, problems, readers, routes, tracing
+from serving import decision_routes, door, models, problems, readers, routes, search, tracing
 from serving.platform import Platform
 
 _DESCRIPTION = """Recommended books for readers.
@@ -39,6 +39,9 @@ def make_app(platform: Platform) -> FastAPI:
     app.include_router(routes.router, prefix=routes.VERSION)
     app.include_router(readers.router, prefix=routes.VERSION)
     app.include_router(door.router, prefix=routes.VERSION)
+    app.include_router(decision_routes.router, prefix=routes.VERSION)
+    app.include_router(models.router, prefix=routes.VERSION)
+    app.include_router(search.router, prefix=routes.VERSION)
     app.include_router(routes.probes)
     problems.install(app)
     if platform.settings.otlp_url:

@@ -63,6 +63,17 @@ class Caller:
             )
         return self.user_id
 
+    def service(self) -> None:
+        """Let only a calling service on.
+
+        Raises:
+            Problem: 403 for a reader.
+        """
+        if self.user_id is not None:
+            raise Problem(
+                403, "This is for calling services", allowed="X-API-Key", todo="leave out the reader's token."
+            )
+
 
 class Passwords:
     """Hashes and checks passwords, a few at a time."""
@@ -151,6 +162,23 @@ async def caller(
     return Caller(None, key=found.name)
 
 
+async def caller_if_any(
+    request: Request,
+    wanted: SecurityScopes,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    key: Annotated[str | None, Depends(_key)],
+) -> Caller | None:
+    """The caller of a request that needs none.
+
+    Raises:
+        Problem: as `caller`, when a token or key came; 429, too many calls from this address.
+    """
+    if bearer is None and key is None:
+        await rates.count_address(request, wanted.scopes[0])
+        return None
+    return await caller(request, wanted, bearer, key)
+
+
 def _check_scopes(key: Key, wanted: list[str]) -> None:
     lacking = [scope for scope in wanted if scope not in key.scopes]
     if lacking:
@@ -166,5 +194,8 @@ def _check_scopes(key: Key, wanted: list[str]) -> None:
 
 # Who may call a route: a reader for itself, or a service whose key has the scope. Calls are counted by the first scope.
 RecommendCaller = Annotated[Caller, Security(caller, scopes=["recommend"])]
+RecommendCallerIfAny = Annotated[Caller | None, Security(caller_if_any, scopes=["recommend"])]
 InteractionsCaller = Annotated[Caller, Security(caller, scopes=["interactions"])]
 UsersCaller = Annotated[Caller, Security(caller, scopes=["users"])]
+DecisionsCaller = Annotated[Caller, Security(caller, scopes=["decisions"])]
+AdminCaller = Annotated[Caller, Security(caller, scopes=["admin"])]

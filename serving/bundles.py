@@ -20,7 +20,7 @@ from bookworks.errors import BookworksError, BundleError, TerminalError, Transie
 from bookworks.models.bundle import Bundle
 from bookworks.models.reader import ReaderState
 from bookworks.settings import Settings
-from serving import metrics
+from serving import metrics, policy
 from serving.breaker import Breaker
 from serving.catalogue import Catalogue
 from serving.rules import Rules
@@ -60,7 +60,7 @@ class BundleKeeper:
     """Holds the served bundle in `current`, and the one before it, to go back at once; a thread follows the alias."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._policy = settings, policy.load(settings.rules_file)
         self._cache: Path = settings.bundle_cache_path
         self._registry: httpx.Client = registry.connect(settings)
         self._store: VectorStore | None = None
@@ -142,7 +142,7 @@ class BundleKeeper:
             shutil.rmtree(folder, ignore_errors=True)  # downloaded afresh at the next try
             raise
         catalogue = Catalogue(bundle)
-        served = Served(bundle, catalogue, Rules.from_json(bundle.rules), self._open_vectors(bundle))
+        served = Served(bundle, catalogue, Rules.of(self._policy, bundle, catalogue), self._open_vectors(bundle))
         _warm_up(served)
         return served
 

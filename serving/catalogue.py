@@ -7,9 +7,14 @@ from typing import Any
 
 from bookworks.isbn import to_isbn13
 from bookworks.models.bundle import Bundle
+from bookworks.models.search import Search
+from serving.facets import Facets
 
 _NOT_WORD = re.compile(r"\W+")
-_FIELDS = ("title", "author", "author_id", "series", "publisher", "year", "language", "subjects", "image_url")
+_FIELDS = (
+    "title", "author", "author_id", "series", "series_id", "series_number", "publisher", "year", "language", "subjects",
+    "image_url",
+)  # fmt: skip
 
 
 class Catalogue:
@@ -27,9 +32,13 @@ class Catalogue:
         self.author_keys = [a or b for a, b in zip(self.columns["author_id"], self.authors, strict=True)]
         self.series = self.columns["series"]
         self.twin_keys = [_twin_key(t, a) for t, a in zip(self.titles, self.authors, strict=True)]
+        self.search = Search.of(bundle)
         self.indices_of_twin = _grouped(self.twin_keys)
         self._by_author = _grouped(self.author_keys)
         self._by_name = _grouped([_folded(name) for name in self.authors])
+        self.facets = Facets(bundle.works)
+        self._series_keys = [a or b for a, b in zip(self.columns["series_id"], self.series, strict=True)]
+        self._by_series = _grouped(self._series_keys)
         self._editions: dict[str, list[str]] = {}
         for edition_id, work_id in bundle.editions.items():
             self._editions.setdefault(work_id, []).append(edition_id)
@@ -41,14 +50,18 @@ class Catalogue:
             book_ids: work ids (also of works that were merged since), edition ids or ISBNs (10 or 13, with or
                 without dashes).
         """
-        index_of, editions = self._bundle.index_of, self._bundle.editions
         for book_id in book_ids:
-            for candidate in (book_id, to_isbn13(book_id)):
-                if candidate in index_of:
-                    return index_of[candidate]
-                if candidate in editions:
-                    return index_of[editions[candidate]]
+            if (index := self._known(book_id)) is not None:
+                return index
+            if (index := self._known(to_isbn13(book_id))) is not None:  # which takes longer to read
+                return index
         return None
+
+    def _known(self, book_id: str | None) -> int | None:
+        index_of, editions = self._bundle.index_of, self._bundle.editions
+        if book_id is None or book_id in index_of:
+            return index_of.get(book_id or "")
+        return index_of[editions[book_id]] if book_id in editions else None
 
     def is_work(self, book_id: str) -> bool:
         """Whether this is the id of a work, now or formerly, and not of an edition."""
@@ -83,6 +96,11 @@ class Catalogue:
         """Other works of the same author."""
         author = self.author_keys[index]
         return [] if author is None else [i for i in self._by_author[author] if i != index]
+
+    def same_series(self, index: int) -> list[int]:
+        """Other works of the same series."""
+        series = self._series_keys[index]
+        return [] if series is None else [i for i in self._by_series[series] if i != index]
 
 
 def _folded(name: str | None) -> str | None:

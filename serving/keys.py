@@ -18,7 +18,7 @@ from serving.repeat import Repeated
 
 logger = logging.getLogger("bookworks.serving")
 
-Scope = Literal["recommend", "interactions", "users"]
+Scope = Literal["recommend", "interactions", "users", "decisions", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 SETTING = "setting"  # name of the key in BOOKWORKS_SERVICE_API_KEY; no other may have it
 _SECRET_BYTES = 32  # as long as the digest: guessing is hopeless, so no slow hash is needed

@@ -10,6 +10,7 @@ TIERS = Counter("bookworks_recommendations", "Slates answered, by tier.", ["tier
 FALLBACKS = Counter("bookworks_fallbacks", "Answers made without a part that was away.", ["part"])
 STEPS = Histogram("bookworks_step_seconds", "Time of each step of a recommendation.", ["step"], buckets=_SECONDS)
 DECISIONS_DROPPED = Counter("bookworks_decisions_dropped", "Decisions that never reached Kafka.")
+ANSWERS_DROPPED = Counter("bookworks_answers_not_kept", "Answers that are not found again, nor counted as shown.")
 INTERACTIONS = Counter("bookworks_interactions", "Interactions posted, by result.", ["result"])
 CALLS_REFUSED = Counter("bookworks_calls_refused", "Calls above the limit of their caller.", ["routes", "caller"])
 BUNDLES_REFUSED = Counter("bookworks_bundles_refused", "Champions that could not be loaded.")

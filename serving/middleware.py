@@ -22,6 +22,7 @@ _NAMESPACE = "bentoml_service"
 _TEMPLATES = (
     (re.compile(r"^/v1/books/[^/]+$"), "/v1/books/{work_id}"),
     (re.compile(r"^/v1/books/[^/]+/similar$"), "/v1/books/{work_id}/similar"),
+    (re.compile(r"^/v1/decisions/[^/]+$"), "/v1/decisions/{decision_id}"),
     (re.compile(r"^/v1/users/[^/]+$"), "/v1/users/{user_id}"),
     (re.compile(r"^/v1/users/[^/]+/history$"), "/v1/users/{user_id}/history"),
     (re.compile(r"^/v1/users/[^/]+/history/[^/]+$"), "/v1/users/{user_id}/history/{work_id}"),
@@ -29,7 +30,7 @@ _TEMPLATES = (
     (re.compile(r"^/v1/users/[^/]+/export$"), "/v1/users/{user_id}/export"),
 )
 _FIXED = frozenset(
-    {f"/v1/{name}" for name in ("recommend", "interactions")}
+    {f"/v1/{name}" for name in ("recommend", "why-not", "interactions", "models/current", "search")}
     | {f"/v1/auth/{name}" for name in ("signup", "login", "refresh", "logout")}
     | _PROBES
 )

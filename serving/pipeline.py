@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,24 +14,39 @@ from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.errors import BookworksError
-from bookworks.models.bundle import Bundle, Order, Scored, top, without
+from bookworks.models.bundle import Bundle, Candidates, Order, Scored, without
+from bookworks.models.fusion import fused
 from bookworks.models.reader import Context, Nearest, ReaderState
 from bookworks.models.trees import Explained
 from serving import metrics, rules, tracing
 from serving.bundles import Served
+from serving.facets import Bools, Filters
 
 N_NEAREST = 200
-N_NEIGHBOURS = 50
-SHORTLIST = 5  # the rules look at this many times n, then at the whole catalogue
-RRF_K = 60  # Cormack, Clarke, Buettcher 2009: reciprocal rank fusion
+NARROW = 5000  # so few works that filters let through all have their vectors looked at
+SHORTLIST = 5  # the rules look at this many times n, then at more and more of the catalogue
+DEPTH = 500  # so many works a slate and its next pages are made of
+NO_FILTERS = Filters()
 VECTORS, HISTORY, RANKER = "vector_index", "history", "ranker"
 
 
 @dataclass
 class Trace:
-    """What happened on the way: parts that were away."""
+    """What happened on the way.
+
+    Attributes:
+        fallbacks: parts that were away.
+        relaxed: rules that were broken for want of books.
+        rest: works that may follow on the next page, in their order.
+        candidates: what the ranker has put in order.
+        blocked: names of the lists that held.
+    """
 
     fallbacks: list[str] = field(default_factory=list)
+    relaxed: list[str] = field(default_factory=list)
+    rest: list[int] = field(default_factory=list)
+    candidates: Candidates | None = None
+    blocked: list[str] = field(default_factory=list)
 
     def without(self, part: str) -> None:
         """Note that `part` was away."""
@@ -49,18 +64,29 @@ class Trace:
 
 @dataclass(frozen=True)
 class Item:
-    """One book of a slate."""
+    """One book of a slate.
+
+    Attributes:
+        index: of the work.
+        score: by which it was ranked.
+        sources: what each added.
+        explained: what the ranker says.
+        marks: by which rules it came here out of its turn.
+        chance: that it was shown, given the reader and the rules; below 1 where it was drawn.
+    """
 
     index: int
     score: float
     sources: dict[str, float]
     explained: Explained | None = None
+    marks: tuple[str, ...] = ()
+    chance: float = 1.0
 
     @property
     def reasons(self) -> list[str]:
-        """Sources that spoke for it, the strongest first."""
+        """The rules that brought it, then sources that spoke for it, the strongest first."""
         spoke = [(value, name) for name, value in self.sources.items() if value > 0]
-        return [name for _, name in sorted(spoke, reverse=True)]
+        return [*self.marks, *(name for _, name in sorted(spoke, reverse=True))]
 
 
 @dataclass(frozen=True)
@@ -70,10 +96,12 @@ class Known:
     Attributes:
         state: for the bundle; indices, oldest first.
         banned: indices of works read, owned or sent away, of the history, and of authors sent away.
+        read: those of them that were not sent away.
     """
 
     state: ReaderState
     banned: frozenset[int]
+    read: frozenset[int] = frozenset()
 
 
 def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
@@ -87,9 +115,12 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
         index = catalogue.index(*ids_of(book))
         if index is not None:
             history[index] = max(history.get(index, 0.0), online.weights.get(book, 1.0))
-    found = (catalogue.index(*ids_of(book)) for book in online.seen | online.dismissed)
-    banned = {i for i in found if i is not None}
-    banned.update(i for author in online.dismissed_authors for i in catalogue.of_author(author))
+    seen, dismissed = (
+        {i for i in (catalogue.index(*ids_of(book)) for book in books) if i is not None}
+        for books in (online.seen, online.dismissed)
+    )
+    dismissed.update(i for author in online.dismissed_authors for i in catalogue.of_author(author))
+    read = seen | set(history)
     oldest_first = list(history)[::-1]
     state = ReaderState(
         user_id=user_id,
@@ -100,7 +131,7 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
         tastes=flat_tastes(online.profile.get("tastes")),
         context=Context.at(clock.now(), online.latest_at),
     )
-    return Known(state, frozenset(banned | set(history)))
+    return Known(state, frozenset(read | dismissed), frozenset(read))
 
 
 def flat_tastes(tastes: Any) -> list[str]:
@@ -121,6 +152,16 @@ def age_bin(bundle: Bundle, profile: dict[str, Any]) -> str | None:
     return next((label for label in bundle.features.get("age_bins", []) if _within(age, str(label))), None)
 
 
+def youngest(profile: dict[str, Any]) -> int | None:
+    """How many years old a reader is at least, from its birth year or its age bin."""
+    try:
+        if profile.get("birth_year"):
+            return max(0, clock.now().year - int(profile["birth_year"]) - 1)
+        return int(str(profile["age_bin"]).partition("-")[0].removesuffix("+"))
+    except (KeyError, ValueError):
+        return None
+
+
 def _within(age: int, label: str) -> bool:
     low, _, high = label.removesuffix("+").partition("-")
     if not low.isdigit():
@@ -128,13 +169,18 @@ def _within(age: int, label: str) -> bool:
     return int(low) <= age and (age <= int(high) if high.isdigit() else label.endswith("+"))
 
 
-def candidates_step(served: Served, state: ReaderState, trace: Trace) -> Nearest | None:
-    """The works nearest to the reader by the vector index; None: score the whole catalogue instead."""
+def candidates_step(served: Served, state: ReaderState, trace: Trace, allowed: Bools | None = None) -> Nearest | None:
+    """The works nearest to the reader by the vector index; None: score the whole catalogue instead.
+
+    Where filters let few works through, these are candidates too: the index knows no filters.
+    """
     tier = served.bundle.tier_of(state)
     if not served.bundle.blend.tiers[tier].get("vectors"):
         return None
     vector = served.bundle.encode_reader(state)
     indices = nearest(served, vector, N_NEAREST, trace)
+    if indices is not None and allowed is not None and np.count_nonzero(allowed) <= NARROW:
+        indices = np.union1d(indices, np.flatnonzero(allowed))
     return None if indices is None else Nearest(vector, indices)
 
 
@@ -149,6 +195,25 @@ def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
             pass
     trace.without(VECTORS)
     return None
+
+
+def shown_step(served: Served, known: Known, online: OnlineReader, filters: Filters, trace: Trace) -> Bools | None:
+    """Which works filters and blocked lists let through, bool [n_works]; None: all."""
+    allowed = served.catalogue.facets.mask(filters)
+    blocked = served.rules.blocked_for(known.state.country, youngest(online.profile))
+    trace.blocked = [one.policy.name for one in blocked]
+    if blocked:
+        allowed = np.ones(len(served.bundle), dtype=np.bool_) if allowed is None else allowed
+        for one in blocked:
+            allowed[one.works] = False
+    return allowed
+
+
+def filter_step(scored: Scored, allowed: Bools | None) -> Scored:
+    """Scores in which only works that are let through are to be found."""
+    if allowed is None:
+        return scored
+    return replace(scored, total=np.where(allowed[scored.works], scored.total, np.float32(-np.inf)))
 
 
 def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterable[int], trace: Trace) -> Order:
@@ -169,42 +234,118 @@ def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) 
         return [None] * len(chosen)
 
 
-def rules_step(served: Served, order: Order, n: int) -> list[int]:
-    """Works to show, best first: a shortlist is enough nearly always, else all that are in order are looked through."""
-    catalogue = served.catalogue
-    chosen: list[int] = []
-    for length in (n * SHORTLIST, order.works.size):
-        chosen = rules.choose(
-            order.first(length),
-            n,
-            served.rules,
-            authors=catalogue.author_keys,
-            series=catalogue.series,
-            twins=catalogue.twin_keys,
-        )
-        if len(chosen) == n or length >= order.works.size:
+@dataclass(frozen=True)
+class Turn:
+    """What a slate is made for.
+
+    Attributes:
+        known: the reader.
+        online: what the reader was shown, and when.
+        n: length of the slate, at least 1.
+        allowed: which works filters and lists let through; None: all.
+        banned: further works that must not be shown.
+        seed: of what is drawn.
+        page: the works that an earlier page left, in their order; None: this is the first.
+    """
+
+    known: Known
+    online: OnlineReader
+    n: int
+    allowed: Bools | None = None
+    banned: frozenset[int] = frozenset()
+    seed: str = ""
+    page: Sequence[int] | None = None
+
+
+def rules_step(served: Served, order: Order, turn: Turn) -> tuple[rules.Slate, list[int]]:
+    """The slate, and the works that may follow it.
+
+    A shortlist is enough nearly always, else more and more of what is in order is looked through.
+    """
+    ruled = served.rules
+    read = ruled.volumes.read(_with_twins(served, turn.known.read)) if ruled.volumes else ()
+    promoted = _shown(order, sorted(ruled.promoted)) if turn.page is None else {}
+    ahead = sorted(promoted, key=lambda i: (-promoted[i], i))
+    first = reordered(served, order.first(DEPTH), turn.online) if turn.page is None else list(_shown(order, turn.page))
+    exploration = ruled.policy.exploration
+    length = max(turn.n * SHORTLIST, turn.n + exploration.pool if exploration.share else 0)
+    for ranked in _wider(first, order, length, turn.page is None):
+        slate = rules.assemble(ranked, turn.n, ruled, read=read, promoted=ahead, seed=turn.seed)
+        if len(slate.works) == turn.n:
             break
-    return chosen
+    gone = _with_twins(served, slate.works)
+    return slate, [i for i in first if i not in gone]
 
 
-def slate_step(
-    served: Served, state: ReaderState, near: Nearest | None, banned: set[int], n: int, trace: Trace
-) -> tuple[Scored, Order, list[int]]:
+def _shown(order: Order, works: Sequence[int]) -> dict[int, float]:
+    """Those of the works that may be shown, with their scores."""
+    if not works or not order.works.size:
+        return {}
+    wanted = np.asarray(works, dtype=np.int64)
+    at = np.minimum(np.searchsorted(order.works, wanted), order.works.size - 1)
+    there = (order.works[at] == wanted) & np.isfinite(order.total[at])
+    return dict(zip(wanted[there].tolist(), order.total[at[there]].tolist(), strict=True))
+
+
+def _wider(first: list[int], order: Order, length: int, all_of_it: bool) -> Iterator[list[int]]:
+    """More and more works, best first: of `first`, then of all in order."""
+    if length < len(first):
+        yield first[:length]
+    yield first
+    length, found = DEPTH, len(first)
+    while all_of_it and found >= length and length < order.works.size:
+        length *= 10
+        following = order.first(length)
+        found, have = len(following), set(first)
+        yield first + [i for i in following if i not in have]
+
+
+def reordered(served: Served, ranked: list[int], online: OnlineReader) -> list[int]:
+    """Works with those just shown moved back and the new ones moved ahead, where the rules say so."""
+    policy, now = served.rules.policy, clock.now()
+    if not (policy.recently_shown.places or policy.freshness.places):
+        return ranked
+    shown = {i: at for work, at in online.shown.items() if (i := served.bundle.index_of.get(work)) is not None}
+    return rules.reordered(
+        ranked,
+        policy.recently_shown,
+        policy.freshness,
+        shown=shown,
+        years=served.catalogue.facets.years,
+        now_ms=now.timestamp() * 1000,
+        this_year=now.year,
+    )
+
+
+def _with_twins(served: Served, works: Iterable[int]) -> set[int]:
+    return rules.with_twins(works, served.catalogue.twin_keys, served.catalogue.indices_of_twin)
+
+
+def slate_step(served: Served, near: Nearest | None, turn: Turn, trace: Trace) -> tuple[Scored, Order, rules.Slate]:
     """Scores, order and the works to show: of what may come first, else, where that is too little, of all works."""
-    bundle = served.bundle
-    wanted = n * SHORTLIST + (bundle.ranker.candidates if bundle.ranker else 0)
+    bundle, state = served.bundle, turn.known.state
+    wanted = max(turn.n * SHORTLIST, DEPTH) + (bundle.ranker.candidates if bundle.ranker else 0)
     with trace.step("candidates"):
-        pool = bundle.pool(state, near, wanted + len(banned))
+        pool = _with(
+            bundle.pool(state, near, wanted + len(turn.banned), turn.allowed), served.rules.promoted, turn.page
+        )
     for works in (pool, None) if pool is not None else (None,):
         with trace.step("score"):
-            scored = bundle.score(state, near, works=works)
+            scored = filter_step(bundle.score(state, near, works=works), turn.allowed)
         with trace.step("rank"):
-            order = rank_step(served, state, scored, banned, trace)
+            order = rank_step(served, state, scored, turn.banned, trace)
         with trace.step("rules"):
-            chosen = rules_step(served, order, n)
-        if len(chosen) == n:
+            slate, trace.rest = rules_step(served, order, turn)
+        if len(slate.works) == turn.n or turn.page is not None:
             break
-    return scored, order, chosen
+    trace.relaxed, trace.candidates = slate.relaxed, order.candidates
+    return scored, order, slate
+
+
+def _with(pool: Any, promoted: Iterable[int], page: Sequence[int] | None) -> Any:
+    """The pool with further works that must be scored."""
+    more = [*promoted, *(page or ())]
+    return pool if pool is None or not more else np.union1d(pool, np.asarray(more, dtype=np.int64))
 
 
 def recommend(
@@ -215,6 +356,9 @@ def recommend(
     exclude: Iterable[str],
     trace: Trace,
     explain: bool = False,
+    filters: Filters = NO_FILTERS,
+    seed: str = "",
+    page: Sequence[int] | None = None,
 ) -> tuple[list[Item], str]:
     """The slate and its tier.
 
@@ -224,55 +368,45 @@ def recommend(
         online: what Redis knows of the reader; empty is welcome.
         n: length of the slate, at least 1.
         exclude: works, editions or ISBNs not to show this time.
-        trace: takes note of what was away.
+        trace: takes note of what was away, which rules were broken, and what may follow.
         explain: say of each book what the ranker made of it.
+        filters: hide works before they are ranked.
+        seed: of what is drawn, for example the decision's id.
+        page: the works that an earlier page left (`Trace.rest`); None: the first page.
     """
     bundle = served.bundle
     with trace.step("history"):
         known = history_step(served, user_id, online)
     with trace.step("candidates"):
-        near = candidates_step(served, known.state, trace)
+        allowed = shown_step(served, known, online, filters, trace)
+        near = candidates_step(served, known.state, trace, allowed)
     extra = {i for i in map(served.catalogue.index, exclude) if i is not None}
-    catalogue = served.catalogue
-    banned = rules.with_twins(known.banned | extra, catalogue.twin_keys, catalogue.indices_of_twin)
-    scored, order, chosen = slate_step(served, known.state, near, banned, n, trace)
+    banned = frozenset(_with_twins(served, known.banned | extra))
+    turn = Turn(known, online, n, allowed, banned, seed, page)
+    scored, order, slate = slate_step(served, near, turn, trace)
     with trace.step("slate"):
+        chosen = slate.works
         told = explain_step(bundle, order, chosen, trace) if explain else [None] * len(chosen)
         places = np.searchsorted(scored.works, chosen).tolist()
         items = [
-            Item(i, float(order.total[at]), {name: float(part[at]) for name, part in scored.added.items()}, why)
+            Item(
+                i,
+                float(order.total[at]),
+                {name: float(part[at]) for name, part in scored.added.items()},
+                why,
+                _marks(slate, i),
+                slate.chance.get(i, 1.0),
+            )
             for i, at, why in zip(chosen, places, told, strict=True)
         ]
     return items, bundle.tier_of(known.state)
 
 
-def similar(served: Served, index: int, n: int, trace: Trace) -> list[Item]:
-    """Neighbours of a work: item filter, vectors and same author, fused by rank."""
-    bundle, catalogue = served.bundle, served.catalogue
-    filtered = bundle.item_filter_scores([index], [1.0])
-    found = nearest(served, bundle.item_vectors[index], N_NEIGHBOURS, trace)
-    if found is None:
-        found = top(bundle.item_vectors @ bundle.item_vectors[index], N_NEIGHBOURS)
-    lists = {
-        "item_filter": [i for i in top(filtered, N_NEIGHBOURS) if filtered[i] > 0],
-        "vectors": [int(i) for i in found],
-        "author": _by_popularity(bundle, catalogue.same_author(index))[:N_NEIGHBOURS],
-    }
-    twins = set(catalogue.indices_of_twin.get(catalogue.twin_keys[index] or "", [])) | {index}
-    return fuse(lists, twins)[:n]
-
-
-def _by_popularity(bundle: Bundle, indices: list[int]) -> list[int]:
-    scores = bundle.popularity_scores(ReaderState())
-    return sorted(indices, key=lambda i: (-float(scores[i]), i))
+def _marks(slate: rules.Slate, index: int) -> tuple[str, ...]:
+    drawn = (rules.EXPLORATION,) if index in slate.chance else ()
+    return (rules.PROMOTED, *drawn) if index in slate.lifted else drawn
 
 
 def fuse(lists: dict[str, list[int]], banned: set[int]) -> list[Item]:
     """Reciprocal rank fusion: score = sum over lists of 1 / (60 + rank), rank from 1."""
-    sources: dict[int, dict[str, float]] = {}
-    for name, indices in lists.items():
-        kept = [i for i in indices if i not in banned]
-        for rank, index in enumerate(kept, 1):
-            sources.setdefault(index, {})[name] = 1.0 / (RRF_K + rank)
-    items = [Item(index, sum(parts.values()), parts) for index, parts in sources.items()]
-    return sorted(items, key=lambda item: (-item.score, item.index))
+    return [Item(index, sum(parts.values()), parts) for index, parts in fused(lists, banned)]

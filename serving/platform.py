@@ -12,6 +12,7 @@ from serving.database import Database
 from serving.decisions import Acknowledged, Background
 from serving.dismissals import DismissedAuthors, Restorer
 from serving.history import History
+from serving.kept import Keeper
 from serving.keys import KeyRing, Keys
 from serving.sessions import Sessions
 
@@ -31,6 +32,7 @@ class Platform:
         self._restorer = Restorer(self.dismissed_authors, self.history)
         self.passwords = Passwords()
         self.decisions = Background(settings)
+        self.kept = Keeper(settings)
         self.stream = Acknowledged(settings)
 
     def start(self) -> None:
@@ -39,11 +41,13 @@ class Platform:
         self.keys.start()
         self._restorer.start()
         self.decisions.start()
+        self.kept.start()
         threading.Thread(target=self.stream.warm_up, name="stream", daemon=True).start()
 
     def close(self) -> None:
         """Send what waits and end the connections."""
         self.decisions.close()
+        self.kept.close()
         self.stream.close()
         self.bundles.close()
         self.keys.close()

@@ -64,12 +64,20 @@ async def take(platform: Platform, routes: str, kind: Kind, who: str) -> None:
         )
 
 
+async def count_address(request: Request, routes: str) -> None:
+    """Count a call of somebody who does not say who it is.
+
+    Raises:
+        Problem: 429, as `take`.
+    """
+    await take(request.app.state.platform, routes, "address", request.client.host if request.client else "")
+
+
 def by_address(routes: str) -> Dependency:
     """A dependency that counts the calls of an open route by the address from which they come."""
 
     async def count(request: Request) -> None:
-        address = request.client.host if request.client else ""
-        await take(request.app.state.platform, routes, "address", address)
+        await count_address(request, routes)
 
     counted: Callable[[Request], Awaitable[None]] = count
     made: Dependency = Depends(counted)

@@ -19,13 +19,16 @@ from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
-from serving import metrics, pipeline, rates, schemas
+from serving import asking, cursor, metrics, pipeline, rates, replay, schemas
 from serving.auth import Caller, InteractionsCaller, RecommendCaller, UsersCaller
 from serving.bundles import Served
+from serving.kept import Answer
 from serving.lane import Lane
 from serving.pipeline import HISTORY, Trace
 from serving.platform import Platform
 from serving.problems import MEDIA_TYPE, Problem, unavailable
+from serving.similar import Kind
+from serving.similar import similar as neighbours
 
 VERSION = "/v1"  # of the interface; what breaks a caller gets the next one
 router = APIRouter()
@@ -50,6 +53,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "A reader asked for another, or the key lacks the scope.",
         404: "There is no such thing.",
         409: "The name is taken.",
+        410: "The cursor is of a bundle that serves no more.",
         413: "The body is larger than 1 MiB.",
         422: "A field is missing or wrong; the answer names it.",
         429: "Too many calls or failed log-ins; see Retry-After.",
@@ -87,45 +91,67 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def _online(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
-    try:
-        return platform.history.read(user_id)
-    except TransientError:
-        trace.without(HISTORY)
-        return OnlineReader()
-
-
 @router.post(
     "/recommend",
     response_model=schemas.RecommendResponse,
-    responses=problems(400, 401, 403, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 410, 413, 422, 429, 503),
     tags=["books"],
     summary="Books for a reader",
 )
 def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, request: Request) -> Any:
     """Books for a reader; a new reader and an empty history get an answer too.
 
-    The answer's `decision_id` belongs into the interactions that follow from it.
+    The answer's `decision_id` belongs into the interactions that follow from it. Its `next`, sent as `cursor`, asks for
+    the next page: up to 500 books in the order of the first page, whatever the reader does meanwhile.
     """
     started = time.perf_counter()
-    user_id = caller.reader(body.user_id, "body.user_id")
     served, platform, trace = served_of(request), platform_of(request), Trace()
-    online = _online(platform, user_id, trace)
-    items, tier = pipeline.recommend(served, user_id, online, body.n, body.exclude, trace, body.explain)
+    decision_id = new_id()
+    asked = asking.understood(platform, served, body, caller, decision_id, trace)
+    items, tier = pipeline.recommend(
+        served, asked.user_id, asked.online, body.n, body.exclude, trace, body.explain, asked.filters,
+        seed=decision_id, page=asked.page,
+    )  # fmt: skip
     answer = {
-        "decision_id": new_id(),
-        "user_id": user_id,
+        "decision_id": decision_id,
+        "user_id": asked.user_id,
         "bundle_version": served.version,
         "tier": tier,
         "fallbacks": trace.fallbacks,
+        "relaxed": trace.relaxed,
+        "notes": asking.notes(served, body),
         "items": [_recommended(served, position, item) for position, item in enumerate(items)],
+        "next": _next(platform, served, asked.user_id, trace.rest if items else []),
     }
-    _count(tier, trace)
-    platform.decisions.put(_decision(answer, body.surface, (time.perf_counter() - started) * 1000))
+    count(tier, trace)
+    _keep(platform, served, body, answer, trace)
+    platform.decisions.put(_decision(answer, body, (time.perf_counter() - started) * 1000))
     return answer
 
 
-def _count(tier: str | None, trace: Trace) -> None:
+def _next(platform: Platform, served: Served, user_id: str, rest: list[int]) -> str | None:
+    return cursor.sealed(platform.settings, served.version, user_id, rest) if rest else None
+
+
+def _keep(
+    platform: Platform, served: Served, body: schemas.RecommendRequest, answer: dict[str, Any], trace: Trace
+) -> None:
+    """Have the answer kept in the background; what a visitor was shown is nobody's."""
+    at = clock.now()
+    remember = served.rules.policy.recently_shown.places and body.session is None
+    platform.kept.put(
+        Answer(
+            answer["decision_id"],
+            answer["user_id"],
+            at.timestamp() * 1000,
+            tuple(item["work_id"] for item in answer["items"]) if remember else (),
+            lambda: replay.document(served, body, answer, trace, at),
+        )
+    )
+
+
+def count(tier: str | None, trace: Trace) -> None:
+    """Count the answer's tier, and what it was made without."""
     if tier is not None:
         metrics.TIERS.labels(tier).inc()
     for part in trace.fallbacks:
@@ -144,11 +170,12 @@ def _recommended(served: Served, position: int, item: pipeline.Item) -> dict[str
         "score": round(item.score, 6),
         "reasons": item.reasons,
         "sources": {name: round(value, 6) for name, value in item.sources.items()},
-        "explanation": _explanation(item.explained),
+        "propensity": round(item.chance, 6),
+        "explanation": explanation(item.explained),
     }
 
 
-def _explanation(why: Explained | None) -> dict[str, Any] | None:
+def explanation(why: Explained | None) -> dict[str, Any] | None:
     """The ranker's words, the strongest first; features that add nothing are left out."""
     if why is None:
         return None
@@ -160,22 +187,21 @@ def _explanation(why: Explained | None) -> dict[str, Any] | None:
     }
 
 
-def _decision(answer: dict[str, Any], surface: str, latency_ms: float) -> Decision:
+def _decision(answer: dict[str, Any], body: schemas.RecommendRequest, latency_ms: float) -> Decision:
     now = clock.now()
     return Decision(
         source=SOURCE,
         received_at=now,
         occurred_at=now,
-        surface=surface,
+        surface=body.surface,
+        context=body.context,
         latency_ms=round(latency_ms, 3),
         n=len(answer["items"]),
         items=[
-            DecisionItem(
-                work_id=item["work_id"], position=item["position"], score=item["score"], sources=item["sources"]
-            )
+            DecisionItem(**{name: item[name] for name in ("work_id", "position", "score", "sources", "propensity")})
             for item in answer["items"]
         ],
-        **{name: answer[name] for name in ("decision_id", "user_id", "bundle_version", "tier", "fallbacks")},
+        **{name: answer[name] for name in ("decision_id", "user_id", "bundle_version", "tier", "fallbacks", "relaxed")},
     )
 
 
@@ -223,15 +249,21 @@ def similar(
     work_id: BookId,
     request: Request,
     n: Annotated[int, Query(ge=1, le=schemas.N_MAX, description="How many books.")] = schemas.N_DEFAULT,
+    kind: Annotated[Kind, Query(description="In what they are alike.")] = Kind.ALL,
 ) -> Any:
-    """Neighbours of a work: read by the same readers, near in vectors, by the same author. Needs no token."""
+    """Neighbours of a work, never an edition of it. Needs no token.
+
+    `behaviour`: read by the same readers. `content`: alike in title, near in vectors. `author`: by the same author, the
+    most read first. `series`: of the same series, what comes next first. `all` joins three of these by rank.
+    """
     served, trace = served_of(request), Trace()
     index = _index_of(served, work_id)
-    items = pipeline.similar(served, index, n, trace)
-    _count(None, trace)
+    items = neighbours(served, index, n, trace, kind)
+    count(None, trace)
     catalogue = served.catalogue
     return {
         "work_id": catalogue.work_ids[index],
+        "kind": kind,
         "bundle_version": served.version,
         "fallbacks": trace.fallbacks,
         "items": [
@@ -334,7 +366,7 @@ def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     """Profile and recent history; a reader sees only its own."""
     caller.reader(user_id, "path.user_id")
     platform, trace = platform_of(request), Trace()
-    online = _online(platform, user_id, trace)
+    online = asking.online(platform, user_id, trace)
     account = None
     try:
         account = platform.accounts.by_id(user_id)
@@ -344,7 +376,7 @@ def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     trained = served is not None and user_id in served.bundle.users
     if account is None and online == OnlineReader() and not trained and not trace.fallbacks:
         raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
-    _count(None, trace)
+    count(None, trace)
     profile = online.profile
     return {
         "user_id": user_id,

@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from bookworks.contracts.records import Id, ReaderKind, Utc
+from bookworks.contracts.records import ContextText, Id, ReaderKind, Utc
 
 N_DEFAULT, N_MAX = 10, 100
 EVENTS_MAX = 1000
 HISTORY_DEFAULT = 50
 EXCLUDE_MAX = 1000
+FILTER_MAX = 20
+SESSION_MAX = 100
+CONTEXT_MAX = 20
 OLDEST_BIRTH_YEAR = 1900
 
 
@@ -42,22 +45,82 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+Year = Annotated[int, Field(ge=-5000, le=3000)]
+ContextKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
+class BookFilters(Request):
+    """Only books that meet every field that is given; of a list one is enough. `notes` tell of a name that none has."""
+
+    languages: list[Name] = Field(
+        [], max_length=FILTER_MAX, description="As the catalogue writes them, for example `en`."
+    )
+    authors: list[Name] = Field([], max_length=FILTER_MAX, description="Names, other names or ids of authors.")
+    subjects: list[Name] = Field([], max_length=FILTER_MAX, description="As the catalogue writes them.")
+    year_from: Year | None = Field(
+        None, description="First published in this year or later; unknown years do not pass."
+    )
+    year_to: Year | None = Field(None, description="First published in this year or earlier.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.year_from is not None and self.year_to is not None and self.year_from > self.year_to:
+            raise ValueError("year_from must not be after year_to")
+        return self
+
+
+class Session(Request):
+    """A visitor without an account, as a calling service knows it."""
+
+    history: list[CleanId] = Field(
+        [], max_length=SESSION_MAX, description="Works, editions or ISBNs, the latest last. They count as read."
+    )
+
+
 class RecommendRequest(Request):
     """Whom to recommend books to, and how many."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"user_id": "r001", "n": 5, "surface": "home"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"user_id": "r001", "n": 5, "surface": "home"},
+                {"session": {"history": ["w001", "w002-e0"]}, "filters": {"languages": ["en"], "year_from": 1990}},
+            ]
+        },
     )
 
-    user_id: CleanId | None = Field(
-        None, description="The reader. Needed with X-API-Key; with a reader's token it may be left out."
+    cursor: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4000,
+        description="`next` of an earlier answer to the same reader, for its next page; filters stay as they were.",
     )
+    user_id: CleanId | None = Field(
+        None,
+        description="The reader. With X-API-Key this or `session` is needed; with a reader's token it may be left out.",
+    )
+    session: Session | None = Field(None, description="With X-API-Key, instead of `user_id`: a visitor.")
     n: int = Field(N_DEFAULT, ge=1, le=N_MAX, description="How many books.")
     surface: CleanId = Field("home", description="Where the books are shown; kept with the decision.")
     exclude: list[CleanId] = Field(
         [], max_length=EXCLUDE_MAX, description="Works, editions or ISBNs not to recommend this time."
     )
     explain: bool = Field(False, description="Say of each book what the ranker made of it.")
+    filters: BookFilters = Field(BookFilters(), description="Which books are wanted; others are hidden before ranking.")
+    context: dict[ContextKey, Annotated[ContextText, AfterValidator(_printable)]] = Field(
+        {},
+        max_length=CONTEXT_MAX,
+        description="Device, locale and the like, as texts: kept with the decision, changes no slate.",
+    )
+
+    @model_validator(mode="after")
+    def _one_reader(self) -> Self:
+        if self.user_id is not None and self.session is not None:
+            raise ValueError("user_id or session, not both")
+        if self.cursor is not None and self.filters != BookFilters():
+            raise ValueError("a cursor has its filters already: leave them out")
+        return self
 
 
 class Explanation(BaseModel):
@@ -80,20 +143,97 @@ class RecommendedBook(BaseModel):
     year: int | None = None
     image_url: str | None = None
     score: float
-    reasons: list[str] = Field(description="The sources that spoke for it, the strongest first.")
+    reasons: list[str] = Field(
+        description="`promoted` or `exploration` where a rule put it here, then the sources that spoke for it, the "
+        "strongest first."
+    )
     sources: dict[str, float] = Field(description="What each source added to the blended score.")
+    propensity: float = Field(1.0, description="Probability that it was shown: below 1 where it was drawn.")
     explanation: Explanation | None = Field(None, description="With `explain`, where the ranker has ordered the book.")
+
+
+class Note(BaseModel):
+    """Something in the request that changed nothing, though it is no mistake."""
+
+    field: str
+    received: str
+    detail: str
 
 
 class RecommendResponse(BaseModel):
     """A slate, and how it came about."""
 
     decision_id: uuid.UUID = Field(description="Send it back with the interactions that follow.")
-    user_id: str
+    user_id: str = Field(
+        description="The reader; of a session a name of its own, under which interactions may be sent."
+    )
     bundle_version: str
     tier: str = Field(description="What was known of the reader: warm, session, tastes or cold.")
     fallbacks: list[str] = Field(description="Parts that were away; the answer was made without them.")
+    relaxed: list[str] = Field(description="Rules of the slate that were broken, because too few books were left.")
+    notes: list[Note] = Field(description="Names and books of the request that this catalogue does not have.")
     items: list[RecommendedBook]
+    next: str | None = Field(description="Send it as `cursor` for the next page; empty when no more may follow.")
+
+
+class DecisionResponse(BaseModel):
+    """A decision again."""
+
+    answer: RecommendResponse = Field(description="Exactly as it was given.")
+    occurred_at: datetime
+    request: dict[str, Any] = Field(description="What was asked, without what was left at its default.")
+    rules: dict[str, Any] = Field(description="The rules that held for the reader; of blocked lists their names.")
+    features: dict[str, dict[str, float | None]] = Field(
+        description="By work: what the ranker saw of it. Empty where it ordered nothing, or the bundle serves no more."
+    )
+    explanations: dict[str, Explanation | None] = Field(description="By work: what the ranker made of that.")
+
+
+class WhyNotRequest(RecommendRequest):
+    """A slate and a book that may be missing in it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"user_id": "r001", "n": 5, "book": "w001"}]}
+    )
+
+    book: CleanId = Field(description="A work, an edition or an ISBN.")
+
+    @model_validator(mode="after")
+    def _first_page(self) -> Self:
+        if self.cursor is not None:
+            raise ValueError("this is told of the first page: leave cursor out")
+        return self
+
+
+class Reason(BaseModel):
+    """What keeps a book out of a slate."""
+
+    step: str = Field(description="catalogue, history, request, filters, blocked, candidates, rank or rules.")
+    rule: str = Field(description="For example read, dismissed, a field of `filters`, a list's name, author.")
+    detail: str
+
+
+class WhyNotResponse(BaseModel):
+    """Whether a book is in the slate, and why not."""
+
+    book: str
+    user_id: str
+    bundle_version: str
+    fallbacks: list[str]
+    work_id: str | None = None
+    title: str | None = None
+    shown: bool
+    position: int | None = Field(None, description="In the slate, from 0.")
+    reasons: list[Reason] = Field(
+        description="All that keeps it out, in the order of the steps; empty when it is shown."
+    )
+    rank: int | None = Field(
+        None, description="By score, from 1, among all that may be shown; empty when it may not be."
+    )
+    score: float | None = None
+    sources: dict[str, float] = {}
+    candidate: bool | None = Field(None, description="Whether the ranker looked at it; empty where no ranker orders.")
+    relaxed: list[str] = Field([], description="Rules of the slate that were broken.")
 
 
 class Book(BaseModel):
@@ -104,6 +244,7 @@ class Book(BaseModel):
     author: str | None
     author_id: str | None = None
     series: str | None = None
+    series_number: float | None = Field(None, description="Place in the series.")
     publisher: str | None = None
     year: int | None = None
     language: str | None = None
@@ -128,6 +269,7 @@ class SimilarResponse(BaseModel):
     """Neighbours of a work, the nearest first."""
 
     work_id: str
+    kind: str = Field(description="In what they are alike, as asked.")
     bundle_version: str
     fallbacks: list[str]
     items: list[SimilarBook]

@@ -1,4 +1,4 @@
-"""`bookworks bench serving|stream|works|up|demo|make`."""
+"""`bookworks bench serving|stream|works|search|up|demo|make`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import typer
 from analytics.bench import demo as demo_bench
 from analytics.bench import make as make_bench
 from analytics.bench import report, serving, sized, stream
+from analytics.bench import search as search_bench
 from analytics.bench import works as works_bench
 from analytics.bench.command import bookworks
+from bookworks.errors import SettingError
 from bookworks.settings import get_settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine; writes JSON.")
@@ -70,6 +72,34 @@ def works_command(
     settings = get_settings()
     figures, records = works_bench.measure(settings, settings.state_dir / "bench" / "works", works, rounds)
     report.write(settings, "works", figures, {"records": records}, out)
+
+
+@app.command("search")
+def search_command(
+    catalogue: Annotated[Path | None, typer.Option(help="CSV file, gzipped or not, of real works.")] = None,
+    columns: Annotated[str, typer.Option(help="Which column is which.")] = "title=title,author=author",
+    separator: Annotated[str, typer.Option(help="Between the columns.")] = ",",
+    encoding: Annotated[str, typer.Option(help="Of the file.")] = "utf-8",
+    bundle: Annotated[Path | None, typer.Option(help="Folder of a bundle, instead: with its dense lists.")] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Queries of each kind.")] = 1000,
+    rounds: Rounds = 3,
+    seed: Annotated[int, typer.Option(help="Of the first round.")] = 1,
+    out: Out = None,
+) -> None:
+    """How often search finds the book that is meant, typed right or with slips, how soon, and what its index takes."""
+    if (catalogue is None) == (bundle is None):
+        raise SettingError("Search is measured on one thing", allowed="either --catalogue or --bundle")
+    if catalogue is not None:
+        works = search_bench.read_catalogue(catalogue, columns, separator, encoding)
+        make = search_bench.of_catalogue(works)
+    else:
+        works, make = search_bench.of_bundle(bundle or Path())
+    figures = search_bench.measure(works, make, queries, rounds, seed)
+    named = (
+        {"catalogue": catalogue.parent.name, "columns": columns} if catalogue else {"bundle": (bundle or Path()).name}
+    )
+    setting = named | {"works": works.num_rows, "queries": queries, "seed": seed}
+    report.write(get_settings(), "search", figures, setting, out)
 
 
 @app.command("up")

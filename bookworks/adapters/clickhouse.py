@@ -8,7 +8,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from bookworks.contracts.clickhouse import TABLES, create_table
+from bookworks.contracts.clickhouse import TABLES, add_later_columns, create_table
 from bookworks.errors import TransientError
 from bookworks.settings import Settings
 
@@ -39,9 +39,11 @@ def connect(settings: Settings, database: str | None = None, **options: Any) -> 
 
 
 def ensure_tables(settings: Settings) -> None:
-    """Make the platform's database and tables where they are missing."""
+    """Make the platform's database, tables and columns where they are missing."""
     root = connect(settings, database="default")
     root.command(f"CREATE DATABASE IF NOT EXISTS {settings.clickhouse_database}")
     client = connect(settings)
     for name in TABLES:
         client.command(create_table(name))
+        for statement in add_later_columns(name):
+            client.command(statement)

@@ -113,6 +113,7 @@ class OnlineReader:
         profile: country, age_bin, tastes (decoded from JSON).
         dismissed_authors: ids or names of authors sent away.
         latest_at: time of the latest event of the history.
+        shown: works of the last slates -> when they were last shown, ms since 1970; says nothing of the reader.
     """
 
     history: list[str] = field(default_factory=list)
@@ -122,6 +123,7 @@ class OnlineReader:
     profile: dict[str, Any] = field(default_factory=dict)
     dismissed_authors: set[str] = field(default_factory=set)
     latest_at: datetime | None = None
+    shown: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 def remember(client: redis.Redis, events: Iterable[Event]) -> int:
@@ -228,9 +230,10 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
     pipe.smembers(seen)
     pipe.smembers(dismissed)
     pipe.hgetall(online.PROFILE.format(user_id))
+    pipe.zrange(online.SHOWN.format(user_id), 0, -1, withscores=True)
     pipe.smembers(online.DISMISSED_AUTHORS.format(user_id))
     try:
-        timed, raw_weights, read, away_ids, profile, authors = pipe.execute()
+        timed, raw_weights, read, away_ids, profile, shown, authors = pipe.execute()
     except redis.RedisError as error:
         raise away(error) from error
     return OnlineReader(
@@ -241,7 +244,51 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
         profile=_decoded(profile),
         dismissed_authors=set(authors),
         latest_at=datetime.fromtimestamp(timed[0][1] / 1000, UTC) if timed and timed[0][1] > 0 else None,
+        shown=dict(shown),
     )
+
+
+def keep_answers(
+    client: redis.Redis,
+    documents: Mapping[str, str],
+    ttl_s: int,
+    shown: Iterable[tuple[str, Iterable[str], float]],
+) -> None:
+    """Keep decisions for a while, and which works were last shown to readers; a repeat changes nothing.
+
+    Args:
+        client: from `connect`.
+        documents: decision id -> text.
+        ttl_s: life of a decision in seconds, at least 1 where there is any.
+        shown: reader, its works, when they were shown (ms since 1970).
+
+    Raises:
+        TransientError: Redis does not answer, or has no room; some may have been written.
+    """
+    pipe = client.pipeline(transaction=False)
+    for decision_id, text in documents.items():
+        pipe.set(online.DECISION.format(decision_id), text, ex=ttl_s)
+    for user_id, works, at_ms in shown:
+        key = online.SHOWN.format(user_id)
+        pipe.zadd(key, dict.fromkeys(works, at_ms), gt=True)
+        pipe.zremrangebyrank(key, 0, -(online.SHOWN_LENGTH + 1))
+        pipe.expire(key, online.SHOWN_TTL_S)
+    try:
+        pipe.execute()
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def read_decision(client: redis.Redis, decision_id: str) -> str | None:
+    """What `keep_answers` kept of a decision.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    try:
+        return cast("str | None", client.get(online.DECISION.format(decision_id)))
+    except redis.RedisError as error:
+        raise away(error) from error
 
 
 def dismiss_authors(client: redis.Redis, authors: Mapping[str, Iterable[str]]) -> None:

@@ -6,6 +6,10 @@ is another event. A table of an older order key is not altered: drop `events` an
 
 from __future__ import annotations
 
+# Columns that came after their table: tables of before get them too.
+LATER: dict[str, tuple[str, ...]] = {
+    "decisions": ("propensity Float64 DEFAULT 1", "relaxed Array(String)", "context Map(String, String)"),
+}
 TABLES: dict[str, str] = {
     "events": """
         event_id String, kind LowCardinality(String), user_id String, edition_id Nullable(String),
@@ -13,11 +17,11 @@ TABLES: dict[str, str] = {
         received_at DateTime64(3, 'UTC'), session_id Nullable(String), surface LowCardinality(Nullable(String)),
         decision_id Nullable(String), position Nullable(Int32), source LowCardinality(String)
         ) ENGINE = ReplacingMergeTree(received_at) ORDER BY (user_id, event_id)""",
-    "decisions": """
+    "decisions": f"""
         decision_id String, user_id String, surface LowCardinality(String), bundle_version LowCardinality(String),
         tier LowCardinality(String), fallbacks Array(String), occurred_at DateTime64(3, 'UTC'), latency_ms Float64,
         work_id String, position UInt16, score Float64, sources Map(String, Float64),
-        source LowCardinality(String)
+        source LowCardinality(String), {", ".join(LATER["decisions"])}
         ) ENGINE = ReplacingMergeTree ORDER BY (decision_id, position)
         TTL toDateTime(occurred_at) + INTERVAL 400 DAY""",
     "models": """
@@ -49,3 +53,8 @@ TABLES: dict[str, str] = {
 def create_table(name: str) -> str:
     """The statement that makes one table if it is not there."""
     return f"CREATE TABLE IF NOT EXISTS {name} ({TABLES[name]}"
+
+
+def add_later_columns(name: str) -> list[str]:
+    """The statements that give a table of before the columns that came later."""
+    return [f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {column}" for column in LATER.get(name, ())]

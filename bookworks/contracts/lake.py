@@ -100,6 +100,8 @@ RAW_SCHEMAS: dict[str, pa.Schema] = {
         pa.field("tier", pa.string(), nullable=False), pa.field("fallbacks", pa.list_(pa.string())),
         pa.field("occurred_at", UTC_US, nullable=False), pa.field("latency_ms", pa.float64()),
         pa.field("n", pa.int32()), pa.field("items", pa.string(), nullable=False),  # JSON list
+        pa.field("context", pa.string()),  # JSON object
+        pa.field("relaxed", pa.list_(pa.string())),
         *_PROVENANCE,
     ]),
 }  # fmt: skip

@@ -15,8 +15,10 @@ SEEN = "reader:{}:seen"  # set: books read or owned, never recommended again
 DISMISSED = "reader:{}:dismissed"  # set: books the reader sent away
 FORGOTTEN = "reader:{}:forgotten"  # hash: a book's surest id -> time in ms up to which its events do not count
 DISMISSED_AUTHORS = "reader:{}:dismissed_authors"  # set: ids or names of authors the reader sent away
+SHOWN = "reader:{}:shown"  # sorted set: works shown, scored by the time in ms of the last time
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
-# Not of a reader; `{}` is a digest of name and address.
+# Not of a reader: `{}` is the decision's id, and a digest of name and address.
+DECISION = "decision:{}"  # text: what was answered and why, packed by the service
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet
 # Not of a reader: there once all dismissed authors were written from the service's data base.
 DISMISSED_AUTHORS_KNOWN = "dismissed_authors:known"
@@ -24,6 +26,8 @@ DISMISSED_AUTHORS_KNOWN = "dismissed_authors:known"
 CALLS = "calls:{}"  # number: requests in this minute
 
 HISTORY_LENGTH = 200
+SHOWN_LENGTH = 200
+SHOWN_TTL_S = 30 * DAY_S
 TTL_S = 400 * DAY_S
 LOGIN_WINDOW_S = 60
 CALLS_WINDOW_S = 60

@@ -134,6 +134,9 @@ class Reader(Record):
     age: int | None = Field(None, ge=0, le=1000)
 
 
+ContextText = Annotated[str, Field(max_length=200)]
+
+
 class DecisionItem(BaseModel):
     """One book of a slate."""
 
@@ -141,6 +144,7 @@ class DecisionItem(BaseModel):
     position: int = Field(ge=0, le=10_000)
     score: float
     sources: dict[str, float] = {}
+    propensity: float = Field(1.0, gt=0, le=1)  # probability that it was shown, given reader and rules
 
 
 class Decision(Record):
@@ -155,6 +159,8 @@ class Decision(Record):
     occurred_at: Utc
     latency_ms: float
     n: int = Field(ge=0, le=10_000)
+    context: dict[str, ContextText] = {}
+    relaxed: list[str] = []  # rules of the slate that were broken for want of books
     items: list[DecisionItem]
 
 

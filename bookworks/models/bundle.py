@@ -299,7 +299,10 @@ class Bundle:
             return np.asarray(
                 (self.item_vectors if works.size == len(self) else self.item_vectors[works]) @ vector - mean
             )
-        rows = np.union1d(np.searchsorted(works, nearest.indices), top(others, BY_OTHERS)).astype(np.int64)
+        marked = np.zeros(works.size, dtype=bool)
+        marked[np.searchsorted(works, nearest.indices)] = True
+        marked[top(others, BY_OTHERS)] = True
+        rows = np.flatnonzero(marked)
         centred = np.zeros(works.size, dtype=np.float32)
         centred[rows] = self.item_vectors[works[rows]] @ vector - mean
         return centred

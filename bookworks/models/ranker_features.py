@@ -61,9 +61,10 @@ def features(
         works: indices of the candidates, [n_readers, n_candidates].
         told: of the readers and the request, [n_readers] each; see `about`.
     """
-    blocks = [block for values in sources.values() for block in _of_source(values)]
-    agreeing = np.stack(blocks[2::3]) < AGREE
-    blocks += [*_of_source(blend), np.asarray(agreeing.sum(axis=0), dtype=np.float32), *near.values()]
+    scores, share, rank = _of_sources(np.stack([*sources.values(), blend]))
+    blocks = [values[source] for source in range(len(scores)) for values in (scores, share, rank)]
+    agreeing = (rank[:-1] < AGREE).sum(axis=0)
+    blocks += [np.asarray(agreeing, dtype=np.float32), *near.values()]
     blocks += _of_readers(facts, histories, works)
     blocks += [np.broadcast_to(values[:, None], works.shape) for values in (told or {}).values()]
     blocks += [block for field in facts.fields for block in _of_group(facts, field, histories, works)]
@@ -74,14 +75,14 @@ def features(
     return np.stack(blocks, axis=2, dtype=np.float32)
 
 
-def _of_source(values: Floats) -> list[Floats]:
-    """The score, as a share of the reader's best, and the rank among the candidates."""
-    best = values.max(axis=1, keepdims=True, initial=-np.inf)
-    order = np.argsort(-values, axis=1, kind="stable")
+def _of_sources(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """The scores, as shares of the reader's best, and the ranks among the candidates, [n_sources, n_readers, n]."""
+    best = values.max(axis=2, keepdims=True, initial=-np.inf)
+    order = np.argsort(-values, axis=2, kind="stable")
     rank = np.empty_like(values)
-    np.put_along_axis(rank, order, np.arange(values.shape[1], dtype=np.float32)[None, :], axis=1)
+    np.put_along_axis(rank, order, np.arange(values.shape[2], dtype=np.float32)[None, None, :], axis=2)
     share = values / np.where(np.abs(best) > 1e-6, best, 1.0)
-    return [values, np.asarray(share, dtype=np.float32), rank]
+    return values, np.asarray(share, dtype=np.float32), rank
 
 
 def _of_readers(facts: WorkFacts, histories: sparse.csr_matrix, works: Ints) -> list[Floats]:
@@ -98,11 +99,7 @@ def _of_group(facts: WorkFacts, field: str, histories: sparse.csr_matrix, works:
     count = np.zeros(works.shape, dtype=np.float32)
     for row, read in enumerate(_each(histories)):
         values = group[read]
-        names, counts = np.unique(values[values > 0], return_counts=True)
-        if names.size:
-            wanted = group[works[row]]
-            at = np.minimum(np.searchsorted(names, wanted), names.size - 1)
-            count[row] = np.where(names[at] == wanted, counts[at], 0)
+        count[row] = np.count_nonzero(group[works[row]][:, None] == values[values > 0], axis=1)
     length = np.asarray(np.maximum(np.diff(histories.indptr), 1)[:, None], dtype=np.float32)
     return [count, count / length, facts.group_size[field][group[works]]]
 

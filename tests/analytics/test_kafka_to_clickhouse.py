@@ -37,11 +37,15 @@ def test_a_decision_becomes_one_row_for_each_book():
     items = [{"work_id": f"w{i}", "position": i, "score": 0.5, "sources": {"filter": 0.5}} for i in range(3)]
     decision = Decision.model_validate(
         COMMON | {"decision_id": IDENTIFIER, "user_id": "u", "surface": "home", "bundle_version": "v", "tier": "warm",
-                  "occurred_at": "2025-01-01T00:00:00Z", "latency_ms": 2.0, "n": 3, "items": items}
+                  "occurred_at": "2025-01-01T00:00:00Z", "latency_ms": 2.0, "n": 3, "items": items,
+                  "context": {"device": "phone"}, "relaxed": ["author"]}
     )  # fmt: skip
     rows = decision_rows(decision)
     assert [row["work_id"] for row in rows] == ["w0", "w1", "w2"]
     assert all(row.keys() == columns("decisions") for row in rows)
+    assert [(row["propensity"], row["relaxed"], row["context"]) for row in rows] == [
+        (1.0, ["author"], {"device": "phone"})
+    ] * 3
 
 
 def refusal(name):

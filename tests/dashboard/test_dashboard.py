@@ -42,7 +42,7 @@ def database(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 
 def _show(client: Client, decision: str, bundle: str, works: list[str], at: datetime) -> None:
     rows = [
-        [decision, "anna", "home", bundle, "full", [], at, 4.0, work, position, 1.0, {}, "service"]
+        [decision, "anna", "home", bundle, "full", [], at, 4.0, work, position, 1.0, {}, "service", 1.0, [], {}]
         for position, work in enumerate(works)
     ]
     client.insert("decisions", rows)

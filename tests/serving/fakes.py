@@ -22,7 +22,9 @@ from serving.accounts import Account
 from serving.auth import Passwords
 from serving.bundles import Served
 from serving.catalogue import Catalogue
+from serving.kept import Answer, packed, unpacked
 from serving.keys import Key, KeyRing, digest_of
+from serving.policy import Policy, load
 from serving.rules import Rules
 from serving.sessions import Session
 
@@ -242,6 +244,24 @@ class FakeDecisions:
         self.kept.append(decision)
 
 
+class FakeKept:
+    """Decisions in a dictionary, shown works in the history, at once."""
+
+    def __init__(self, history: FakeHistory) -> None:
+        self._history, self.texts, self.away = history, dict[str, str](), False
+
+    def put(self, answer: Answer) -> None:
+        self.texts[answer.decision_id] = packed(answer.document())
+        if answer.shown:
+            self._history._reader(answer.user_id).shown.update(dict.fromkeys(answer.shown, answer.at_ms))
+
+    def find(self, decision_id: str) -> dict[str, Any] | None:
+        if self.away:
+            raise TransientError("away")
+        text = self.texts.get(decision_id)
+        return None if text is None else unpacked(text)
+
+
 class FakePlatform:
     """As `serving.platform.Platform`, with nothing outside."""
 
@@ -254,9 +274,14 @@ class FakePlatform:
         self.dismissed_authors = FakeDismissedAuthors(self.accounts)
         self.kept_keys = FakeKeys()
         self.keys = KeyRing(self.settings, self.kept_keys)
+        self.kept = FakeKept(self.history)
 
 
-def served(folder: Path, with_vectors: bool = True) -> Served:
+SHIPPED = load()
+
+
+def served(folder: Path, with_vectors: bool = True, policy: Policy = SHIPPED) -> Served:
     bundle = Bundle.load(folder)
     vectors = FakeCollection(bundle.item_vectors) if with_vectors else None
-    return Served(bundle, Catalogue(bundle), Rules.from_json(bundle.rules), vectors)
+    catalogue = Catalogue(bundle)
+    return Served(bundle, catalogue, Rules.of(policy, bundle, catalogue), vectors)

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,8 @@ from bookworks import clock
 from serving import auth, door, routes
 from serving.app import make_app
 from serving.middleware import BODY_MAX, BodyLimit, endpoint_of
+from serving.policy import Policy
+from serving.rules import Rules
 from tests.serving.fakes import KEY, FakePlatform
 from tests.serving.test_auth import WRONG
 
@@ -19,7 +22,9 @@ PROTECTED = [
     ("POST", "/v1/recommend", {"user_id": "r001"}),
     ("POST", "/v1/interactions", {"events": [{"kind": "click", "work_id": "w001", "user_id": "r001"}]}),
     ("GET", "/v1/users/r001", None),
+    ("POST", "/v1/why-not", {"user_id": "r001", "book": "w001"}),
 ]
+FOR_SERVICES = [("GET", "/v1/models/current", None)]
 
 
 def bearer(platform, user_id):
@@ -37,7 +42,7 @@ def is_problem(answer, status, **members):
     return body
 
 
-@pytest.mark.parametrize(("method", "path", "body"), PROTECTED)
+@pytest.mark.parametrize(("method", "path", "body"), PROTECTED + FOR_SERVICES)
 def test_without_a_token_or_with_a_wrong_one(client, method, path, body):
     is_problem(client.request(method, path, json=body), 401)
     is_problem(client.request(method, path, json=body, headers={"X-API-Key": "wrong"}), 401)
@@ -104,11 +109,100 @@ def test_a_recommendation_says_how_it_came_about_and_is_told_to_the_stream(clien
         ({"exclude": "w001"}, "body.exclude"),
         ({"exclude": ["w"] * 1001}, "body.exclude"),
         ({"number": 5}, "body.number"),
+        ({"cursor": 5}, "body.cursor"),
+        ({"filters": {"language": "en"}}, "body.filters.language"),
+        ({"filters": {"languages": "en"}}, "body.filters.languages"),
+        ({"filters": {"authors": [""]}}, "body.filters.authors.0"),
+        ({"filters": {"subjects": ["s"] * 21}}, "body.filters.subjects"),
+        ({"filters": {"year_from": "old"}}, "body.filters.year_from"),
+        ({"filters": {"year_from": 2000, "year_to": 1999}}, "body.filters"),
+        ({"session": {"history": ["w001"] * 101}}, "body.session.history"),
+        ({"session": {"books": []}}, "body.session.books"),
+        ({"context": {"Device Name": "x"}}, "body.context.Device Name.[key]"),
+        ({"context": {"device": 5}}, "body.context.device"),
+        ({"context": {f"k{i}": "x" for i in range(21)}}, "body.context"),
         ([], "body"),
     ],
 )
 def test_a_malformed_recommend_request_names_the_field(client, key, body, field):
     is_problem(client.post("/v1/recommend", json=body, headers=key), 422, field=field)
+
+
+def test_filters_narrow_a_slate_and_notes_tell_what_no_book_has(client, key):
+    filters = {"authors": ["Author 3", "Nobody"], "subjects": ["history"], "year_from": 1960}
+    body = client.post("/v1/recommend", json={"user_id": "u", "n": 20, "filters": filters}, headers=key).json()
+    assert {item["author"] for item in body["items"]} == {"Author 3"}
+    assert [item["year"] for item in body["items"] if item["year"] < 1960] == []
+    assert len(body["items"]) == len([i for i in range(120) if i % 15 == 3 and i >= 10])
+    assert [(note["field"], note["received"]) for note in body["notes"]] == [("body.filters.authors.1", "Nobody")]
+    none = client.post("/v1/recommend", json={"user_id": "u", "filters": {"languages": ["xx"]}}, headers=key)
+    assert (none.status_code, none.json()["items"]) == (200, [])
+    assert none.json()["notes"][0]["field"] == "body.filters.languages.0"
+
+
+def test_a_visitor_is_recommended_books_by_its_session_and_context_is_kept(client, platform, key):
+    session = {"history": ["w003", "w008-e0", "nothing", "w003"]}
+    body = {"session": session, "context": {"device": "phone", "locale": "de-DE"}}
+    answer = client.post("/v1/recommend", json=body, headers=key).json()
+    assert (answer["tier"], answer["user_id"]) == ("session", f"visitor-{answer['decision_id']}")
+    assert {"w003", "w008"} & {item["work_id"] for item in answer["items"]} == set()
+    assert [(note["field"], note["received"]) for note in answer["notes"]] == [("body.session.history.2", "nothing")]
+    assert platform.history.readers == {}
+    assert platform.decisions.kept[-1].context == body["context"]
+    known = {"user_id": "new", "n": 10}
+    for work in ("w008", "w003"):
+        event = {"kind": "loan", "work_id": work, "user_id": "new"}
+        client.post("/v1/interactions", json={"events": [event]}, headers=key)
+    same = client.post("/v1/recommend", json=known, headers=key).json()
+    assert [item["work_id"] for item in same["items"]] == [item["work_id"] for item in answer["items"]]
+    nobody = client.post("/v1/recommend", json={"session": {}}, headers=key).json()
+    assert nobody["tier"] == "cold"
+
+
+def under(platform, **policy):
+    one = platform.bundles.current
+    platform.bundles.current = replace(one, rules=Rules.of(Policy.model_validate(policy), one.bundle, one.catalogue))
+
+
+def test_an_answer_tells_what_was_drawn_put_forward_and_relaxed(client, platform, key):
+    under(
+        platform,
+        limits={"publisher": 1},
+        exploration={"share": 0.2, "pool": 10},
+        promoted={"books": ["w119"], "share": 0.1},
+    )
+    body = client.post("/v1/recommend", json={"user_id": "u", "n": 10}, headers=key).json()
+    assert body["relaxed"] == ["publisher"], "there are four of them"
+    (kept,) = platform.decisions.kept
+    assert (kept.relaxed, {item.propensity for item in kept.items}) == (["publisher"], {1.0})
+    under(platform, exploration={"share": 0.2, "pool": 10}, promoted={"books": ["w119"], "share": 0.1})
+    items = client.post("/v1/recommend", json={"user_id": "u", "n": 10}, headers=key).json()["items"]
+    assert [item["propensity"] for item in items] == [1.0] * 8 + [0.2] * 2
+    assert [item["reasons"][0] for item in items[7:]] == ["promoted", "exploration", "exploration"]
+    assert [item.propensity for item in platform.decisions.kept[-1].items] == [1.0] * 8 + [0.2] * 2
+
+
+def test_what_was_shown_is_remembered_only_where_a_rule_asks_for_it(client, platform, key):
+    first = client.post("/v1/recommend", json={"user_id": "u"}, headers=key).json()
+    assert platform.history.readers == {}
+    under(platform, recently_shown={"places": 30})
+    same = client.post("/v1/recommend", json={"user_id": "u"}, headers=key).json()
+    other = client.post("/v1/recommend", json={"user_id": "u"}, headers=key).json()
+    works = [[item["work_id"] for item in one["items"]] for one in (first, same, other)]
+    assert works[0] == works[1]
+    assert not set(works[1]) & set(works[2])
+    assert set(platform.history.readers["u"].shown) == set(works[1]) | set(works[2])
+    client.post("/v1/recommend", json={"session": {}}, headers=key)
+    assert set(platform.history.readers) == {"u"}
+    is_problem(client.get("/v1/users/u", headers=key), 404)
+
+
+def test_a_session_is_for_a_calling_service_alone(client, platform, key):
+    session = {"history": ["w003"]}
+    both = {"user_id": "u", "session": session}
+    is_problem(client.post("/v1/recommend", json=both, headers=key), 422, field="body")
+    own = client.post("/v1/recommend", json={"session": session}, headers=bearer(platform, "r001"))
+    is_problem(own, 422, field="body.session")
 
 
 def test_a_service_must_name_a_reader(client, key):
@@ -157,6 +251,8 @@ def test_without_a_bundle_the_answer_says_what_to_do(key):
         client.get("/readyz"),
         client.get("/v1/books/w001"),
         client.get("/v1/books/w001/similar"),
+        client.get("/v1/models/current", headers=key),
+        client.get("/v1/search?q=title"),
     ):
         assert "promote" in is_problem(answer, 503)["todo"]
         assert answer.headers["Retry-After"]
@@ -421,6 +517,8 @@ def test_a_body_that_is_too_large(platform, key):
 def test_paths_have_few_names_in_the_metrics():
     assert endpoint_of("/v1/books/w1") == "/v1/books/{work_id}"
     assert endpoint_of("/v1/books/w1/similar") == "/v1/books/{work_id}/similar"
+    assert endpoint_of("/v1/decisions/d1") == "/v1/decisions/{decision_id}"
+    assert endpoint_of("/v1/why-not") == "/v1/why-not"
     assert endpoint_of("/v1/users/u1") == "/v1/users/{user_id}"
     assert endpoint_of("/v1/recommend") == "/v1/recommend"
     assert endpoint_of("/v1/users/u1/history/w1") == "/v1/users/{user_id}/history/{work_id}"
@@ -444,6 +542,10 @@ ENDPOINTS = {
     ("post", "/v1/auth/login"),
     ("post", "/v1/auth/refresh"),
     ("post", "/v1/auth/logout"),
+    ("get", "/v1/decisions/{decision_id}"),
+    ("post", "/v1/why-not"),
+    ("get", "/v1/models/current"),
+    ("get", "/v1/search"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
@@ -474,7 +576,7 @@ def test_the_openapi_page_is_complete(client):
         for method, one in methods.items():
             assert one["summary"], (method, path)
             assert "422" not in one["responses"] or "application/problem+json" in one["responses"]["422"]["content"]
-    for _, path, _ in PROTECTED:
+    for _, path, _ in PROTECTED + FOR_SERVICES:
         for one in page["paths"][path.replace("r001", "{user_id}")].values():
             assert one["security"], path
     assert set(page["components"]["securitySchemes"]) == {"HTTPBearer", "APIKeyHeader"}

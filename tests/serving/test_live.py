@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from analytics.bench import serving as bench
 from bookworks.adapters import clickhouse, kafka, qdrant, redis
+from bookworks.client import Client, Interaction, ProblemError
 from bookworks.contracts import online
 from bookworks.contracts.bundle import ITEM_VECTORS
 from bookworks.contracts.records import Decision, Event
@@ -131,6 +132,30 @@ def test_a_click_is_in_kafka_and_changes_the_next_answer(live, settings):
     assert Event.model_validate(stored[0]).user_id == user_id
 
 
+def test_pages_and_a_decision_found_again(live):
+    user_id = new_reader()
+    first = ask(live, user_id, n=30)
+    live.post("/v1/interactions", json={"events": [{"kind": "loan", "work_id": "w070", "user_id": user_id}]})
+    pages = [first]
+    while pages[-1]["next"] is not None:
+        pages.append(ask(live, user_id, n=30, cursor=pages[-1]["next"]))
+    works = [item["work_id"] for page in pages for item in page["items"]]
+    assert len(works) == len(set(works)) >= 79
+    found = eventually(lambda: (a := live.get(f"/v1/decisions/{first['decision_id']}")).status_code == 200 and a.json())
+    assert found["answer"] == first
+    told = live.post("/v1/why-not", json={"user_id": user_id, "book": "w070"}).json()
+    assert (told["shown"], told["reasons"][0]["rule"]) == (False, "read")
+
+
+def test_a_filtered_slate_and_a_visitor(live):
+    slate = ask(live, "r001", n=30, filters={"subjects": ["poetry"], "year_from": 1960})
+    assert {int(item["work_id"][1:]) % 5 for item in slate["items"]} == {4}
+    assert len(slate["items"]) == len([i for i in range(80) if i % 5 == 4 and i >= 10])
+    body = {"session": {"history": ["w003"]}, "context": {"device": "phone"}}
+    visitor = live.post("/v1/recommend", json=body).json()
+    assert (visitor["tier"], visitor["user_id"]) == ("session", f"visitor-{visitor['decision_id']}")
+
+
 def test_a_thousand_interactions_at_once(live):
     events = [{"kind": "view", "work_id": f"w{i % 80:03d}", "user_id": new_reader()} for i in range(1000)]
     answer = live.post("/v1/interactions", json={"events": events})
@@ -239,6 +264,28 @@ def test_books_and_metrics_over_bentoml(live):
     assert f'bookworks_bundle_workers{{version="{version}"}} 1.0' in page
     large = live.post("/v1/recommend", content=b" " * 1_100_000, headers={"Content-Type": "application/json"})
     assert large.status_code == 413
+
+
+def test_the_client_over_the_network(live, settings):
+    """Every endpoint for callers, over HTTP; the answers are looked at where the app is tested."""
+    key = settings.service_api_key.get_secret_value()
+    name, url = f"ida-{uuid.uuid4()}", str(live.base_url)
+    with Client(url, api_key=key) as books:
+        assert books.ready().bundle_version == books.current_models().version
+        found = books.search("titel 26", n=3)
+        assert (found.items[0].work_id, found.fallbacks) == ("w026", [])
+        assert books.book(found.items[0].work_id).title == "Title 26"
+        assert books.similar("w026", kind="author").items
+        made = books.signup(name, "a long pass phrase", subjects=["crime"])
+        token = books.login(name, "a long pass phrase").access_token
+        with pytest.raises(ProblemError, match="There is no such book"):
+            books.book("nothing")
+    with Client(url, token=token) as mine:
+        slate = mine.recommend(n=2)
+        assert slate.tier == "tastes"
+        mine.interactions([Interaction("click", work_id=slate.items[0].work_id, decision_id=slate.decision_id)])
+        assert [item.work_id for item in mine.user(made.user_id).history] == [slate.items[0].work_id]
+        assert mine.search("title", personalised=True).personalised
 
 
 def test_ten_switches_under_load_and_no_answer_mixes_two_bundles(live, settings, made):

@@ -4,11 +4,14 @@ import random
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from bookworks.adapters import redis
 from bookworks.contracts import online
 from bookworks.contracts.records import Event
+from serving.kept import Answer, Keeper
+from tests.serving.process import eventually
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -143,6 +146,36 @@ def test_dismissed_authors_are_kept_without_an_end_and_are_restored_when_redis_w
     assert not redis.has_dismissed_authors(client)
     redis.note_dismissed_authors(client)
     assert redis.has_dismissed_authors(client)
+
+
+def test_what_was_shown_is_kept_with_its_last_time_and_bounded(client):
+    user_id = str(uuid.uuid4())
+    for works, at in ((["w1", "w2"], 2000.0), (["w2", "w3"], 3000.0), (["w1", "w3"], 1000.0)):
+        redis.keep_answers(client, {}, 0, [(user_id, works, at)])
+    reader = redis.read_reader(client, user_id)
+    assert reader.shown == {"w1": 2000.0, "w2": 3000.0, "w3": 3000.0}
+    assert reader == redis.OnlineReader(), "a reader who did nothing is still nobody"
+    many = [(user_id, [f"n{i}"], 5000.0 + i) for i in range(online.SHOWN_LENGTH + 10)]
+    redis.keep_answers(client, {}, 0, many)
+    shown = redis.read_reader(client, user_id).shown
+    assert set(shown) == {f"n{i}" for i in range(10, online.SHOWN_LENGTH + 10)}
+    assert 0 < client.ttl(online.SHOWN.format(user_id)) <= online.SHOWN_TTL_S
+
+
+def test_the_keeper_writes_in_the_background_and_finds_again(client, stack):
+    keeper = Keeper(stack.settings.model_copy(update={"decision_ttl_seconds": 50}))
+    user_id, ids = str(uuid.uuid4()), [str(uuid.uuid4()) for _ in range(30)]
+    keeper.start()
+    for place, one in enumerate(ids):
+        document = {"answer": {"place": place, "rows": np.array([0.3, np.nan], dtype=np.float32)}}
+        keeper.put(Answer(one, user_id, 1000.0 + place, (f"w{place}",), lambda document=document: document))
+    found = eventually(lambda: keeper.find(ids[-1]))
+    assert found == {"answer": {"place": 29, "rows": [0.3, None]}}
+    assert keeper.find(ids[0])["answer"]["place"] == 0
+    assert keeper.find(str(uuid.uuid4())) is None
+    assert 0 < client.ttl(online.DECISION.format(ids[0])) <= 50
+    assert len(redis.read_reader(client, user_id).shown) == 30
+    keeper.close()
 
 
 def test_a_profile_keeps_what_is_not_named_again(client):

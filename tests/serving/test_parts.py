@@ -23,10 +23,11 @@ from bookworks.contracts.bundle import ITEM_VECTORS, vector_collection
 from bookworks.contracts.records import Decision, Reader
 from bookworks.errors import TerminalError, TransientError
 from bookworks.models.bundle import Bundle
-from serving import decisions
+from serving import decisions, kept
 from serving.breaker import Breaker
 from serving.bundles import BundleKeeper
 from serving.history import History
+from serving.kept import Keeper
 from tests.serving.fakes import settings
 from tests.support.bundles import make_tiny_bundle
 
@@ -73,6 +74,40 @@ def test_a_decision_never_waits_and_is_counted_when_dropped():
     for _ in range(5):
         background.put(decision())
     assert REGISTRY.get_sample_value("bookworks_decisions_dropped_total") == before + 3
+
+
+def answer(shown=("w1",), document=dict):
+    return kept.Answer("01a1fce4-c843-7036-af27-c83081538f7a", "u", 0.0, shown, document)
+
+
+def test_an_answer_to_keep_never_waits_and_is_counted_when_it_is_not_kept():
+    keeper = Keeper(settings())
+    keeper._waiting = queue.Queue(2)
+    before = REGISTRY.get_sample_value("bookworks_answers_not_kept_total")
+    for _ in range(5):
+        keeper.put(answer())
+    assert REGISTRY.get_sample_value("bookworks_answers_not_kept_total") == before + 3
+
+
+def test_the_thread_that_keeps_answers_outlives_a_fault_and_an_absent_redis():
+    keeper = Keeper(settings(redis_port=1))
+    before = REGISTRY.get_sample_value("bookworks_answers_not_kept_total")
+    keeper.start()
+    keeper.put(answer(shown=(), document=lambda: 1 / 0))
+    keeper.put(answer())
+    keeper.close()
+    assert not keeper._thread.is_alive()
+    assert REGISTRY.get_sample_value("bookworks_answers_not_kept_total") == before + 2
+    with pytest.raises(TransientError):
+        keeper.find("x")
+
+
+def test_with_nothing_to_keep_nothing_waits():
+    keeper = Keeper(settings(decision_ttl_seconds=0))
+    keeper.put(answer(shown=()))
+    assert keeper._waiting.empty()
+    keeper.put(answer())
+    assert keeper._waiting.qsize() == 1
 
 
 def test_a_record_travels_as_its_contract_says():

@@ -1,3 +1,4 @@
+import pyarrow as pa
 import pytest
 
 from bookworks.adapters.redis import OnlineReader
@@ -5,6 +6,7 @@ from bookworks.contracts.online import book_of
 from bookworks.errors import BundleError
 from bookworks.models.reader import ReaderState
 from serving import pipeline
+from serving.facets import Facets, Filters
 from serving.pipeline import Trace
 from tests.serving.fakes import served
 from tests.support.bundles import make_tiny_bundle
@@ -120,22 +122,67 @@ def test_age_bin(one, profile, expected):
     assert pipeline.age_bin(one.bundle, profile) == expected
 
 
-def test_similar_has_three_sources_and_never_the_book_itself(one):
-    items = pipeline.similar(one, 1, 20, Trace())
-    assert 1 not in [item.index for item in items]
-    assert {reason for item in items for reason in item.reasons} == {"item_filter", "vectors", "author"}
-    assert one.catalogue.author_keys[items[0].index] is not None
+def among(one, **filters):
+    """Works that the filters let through, asked one by one of the columns."""
+    columns = one.catalogue.columns
+    return {
+        i
+        for i in range(len(one.bundle))
+        if columns["author"][i] in filters.get("authors", [columns["author"][i]])
+        and set(columns["subjects"][i]) & set(filters.get("subjects", columns["subjects"][i]))
+        and filters.get("year_from", 0) <= columns["year"][i] <= filters.get("year_to", 3000)
+    }
 
 
-def test_similar_without_the_index_is_the_same(one):
-    with_index = pipeline.similar(one, 1, 20, Trace())
-    one.vectors.away = True
-    try:
-        without = pipeline.similar(one, 1, 20, trace := Trace())
-    finally:
-        one.vectors.away = False
-    assert trace.fallbacks == ["vector_index"]
-    assert [i.index for i in without] == [i.index for i in with_index]
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"authors": ["Author 3"]},
+        {"subjects": ["crime", "poetry"]},
+        {"year_from": 2000, "year_to": 2010},
+        {"subjects": ["history"], "year_from": 1990},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("online", [reader(), reader("w003", "w008", "w013")], ids=["cold", "session"])
+def test_a_filtered_slate_is_full_and_has_the_scores_of_the_unfiltered(one, filters, online):
+    wanted = among(one, **filters) - ({3, 8, 13} if online.history else set())
+    items, _ = pipeline.recommend(one, "new", online, 100, (), Trace(), filters=Filters(**filters))
+    assert {item.index for item in items} == wanted
+    if not online.history:
+        every, _ = pipeline.recommend(one, "new", online, 100, (), Trace())
+        scores = {item.index: item.score for item in every}
+        assert all(item.score == scores.get(item.index, item.score) for item in items)
+
+
+def test_filters_hide_before_the_ranker_chooses_its_candidates(one):
+    """The ranker orders 20 candidates: under a filter all of these come from what it lets through."""
+    online, filters = reader("w003", "w008"), Filters(year_from=2000, year_to=2030)
+    items, _ = pipeline.recommend(one, "r001", online, 10, (), Trace(), explain=True, filters=filters)
+    assert all(item.explained is not None for item in items)
+
+
+def test_an_unknown_value_lets_nothing_through_and_a_known_one_beside_it_still_does(one):
+    both = Filters(authors=["Nobody", " author  3 "])
+    assert pipeline.recommend(one, "new", reader(), 10, (), Trace(), filters=Filters(authors=["Nobody"]))[0] == []
+    items, _ = pipeline.recommend(one, "new", reader(), 10, (), Trace(), filters=both)
+    assert {item.index % 15 for item in items} == {3}
+    assert one.catalogue.facets.unknown(both) == [("authors", 0, "Nobody")]
+
+
+def test_other_names_of_authors_and_languages_in_any_case(one):
+    facets = one.catalogue.facets
+    assert set(facets.works_of("authors", "pen NAME")) == set(facets.works_of("authors", "a06"))
+    assert facets.mask(Filters(languages=["EN"])).all()
+    assert facets.mask(Filters()) is None
+
+
+def test_a_year_that_is_not_known_passes_no_filter_on_years():
+    works = pa.table({"work_id": ["a", "b", "c"], "year": pa.array([1990, None, 2000], pa.int32())})
+    facets = Facets(works)
+    assert facets.mask(Filters(year_from=1995)).tolist() == [False, False, True]
+    assert facets.mask(Filters(year_to=1995)).tolist() == [True, False, False]
+    assert facets.broken(Filters(year_from=1995, languages=["en"]), 1) == ["languages", "year_from"]
 
 
 def test_fusion_adds_reciprocal_ranks():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ def make_tiny_bundle(
     merged: Mapping[int, int] = MappingProxyType({}),
     ratings: sparse.csr_matrix | None = None,
     ranker: bool = False,
+    change: Callable[[BundleContent], BundleContent] = lambda content: content,
 ) -> Path:
     """Write a bundle under `folder` and return its own folder `folder/<version>`.
 
@@ -52,6 +53,7 @@ def make_tiny_bundle(
     like works of one of five subjects. Another seed or `created_at` gives another version. `merged`: numbers of works
     that were merged into others of the same bundle. `ratings` [n_readers, n_works] takes the place of the drawn ones.
     `ranker`: with trees that learned which of a reader's works were left out of its history.
+    `change`: has the last word on the content.
     """
     rng = np.random.default_rng(seed)
     numbers = [i for i in range(n_works) if i not in merged]
@@ -87,6 +89,7 @@ def make_tiny_bundle(
         ranker=None,
         rules={"max_per_author": max_per_author},
     )
+    content = change(content)
     if ranker:
         content = replace(content, ranker=_taught(content, ratings))
     origin = Origin(git_commit="0" * 40, data_version="tiny", snapshot_id="tiny", mlflow_run_id="")

@@ -1,0 +1,113 @@
+"""What a request for books means: for whom, of which books, and what in it the catalogue does not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bookworks import clock
+from bookworks.adapters.redis import OnlineReader
+from bookworks.errors import TransientError
+from serving import cursor, schemas
+from serving.auth import Caller
+from serving.bundles import Served
+from serving.facets import Filters
+from serving.pipeline import HISTORY, Trace
+from serving.platform import Platform
+from serving.problems import Problem
+
+_VISITOR = "visitor-"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for books, understood.
+
+    Attributes:
+        user_id: the reader, or the name of a visitor.
+        online: what is known of it.
+        filters: which books are wanted.
+        page: works that an earlier page left; None: the first page.
+    """
+
+    user_id: str
+    online: OnlineReader
+    filters: Filters
+    page: list[int] | None
+
+
+def understood(
+    platform: Platform, served: Served, body: schemas.RecommendRequest, caller: Caller, decision_id: str, trace: Trace
+) -> Asked:
+    """What a request asks for.
+
+    Raises:
+        Problem: 422, no reader is named, a reader's token came with a session, or the cursor is not of this reader;
+            403, it names another reader; 410, the cursor is of an earlier bundle.
+    """
+    user_id, known = reader(platform, body, caller, decision_id, trace)
+    page = None
+    if body.cursor is not None:
+        owner, page = cursor.opened(platform.settings, served.version, body.cursor)
+        if body.session is not None and owner.startswith(_VISITOR):
+            user_id = owner
+        if owner != user_id:
+            raise Problem(
+                422, "The cursor belongs to another reader", field=cursor.FIELD, received=body.cursor,
+                allowed="`next` of an answer to this reader", todo="ask for the first page.",
+            )  # fmt: skip
+    return Asked(user_id, known, filters(body.filters), page)
+
+
+def online(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
+    """What Redis knows of a reader; nothing when it is away, and `trace` takes note."""
+    try:
+        return platform.history.read(user_id)
+    except TransientError:
+        trace.without(HISTORY)
+        return OnlineReader()
+
+
+def reader(
+    platform: Platform, body: schemas.RecommendRequest, caller: Caller, decision_id: str, trace: Trace
+) -> tuple[str, OnlineReader]:
+    """The reader and what is known of it; a visitor is named after the decision, and known by its session alone.
+
+    Raises:
+        Problem: 422, no reader is named, or a reader's token came with a session; 403, it names another reader.
+    """
+    if body.session is None:
+        user_id = caller.reader(body.user_id, "body.user_id")
+        return user_id, online(platform, user_id, trace)
+    if caller.user_id is not None:
+        raise Problem(
+            422, "A session is for visitors of a calling service", field="body.session",
+            allowed="a reader's token without it, or X-API-Key",
+        )  # fmt: skip
+    history = list(dict.fromkeys(reversed(body.session.history)))
+    return _VISITOR + decision_id, OnlineReader(
+        history=history, weights=dict.fromkeys(history, 1.0), latest_at=clock.now() if history else None
+    )
+
+
+def filters(asked: schemas.BookFilters) -> Filters:
+    """The filters of a request."""
+    return Filters(**asked.model_dump())
+
+
+def notes(served: Served, body: schemas.RecommendRequest) -> list[dict[str, Any]]:
+    """Values of filters and books of a session that the catalogue does not have."""
+    catalogue = served.catalogue
+    told = [
+        _note(f"body.filters.{field}.{place}", name, "No book of the catalogue has this value")
+        for field, place, name in catalogue.facets.unknown(filters(body.filters))
+    ]
+    history = body.session.history if body.session else []
+    missing = [(place, book) for place, book in enumerate(history) if catalogue.index(book) is None]
+    return told + [
+        _note(f"body.session.history.{place}", book, "No such book in the catalogue") for place, book in missing
+    ]
+
+
+def _note(field: str, received: str, detail: str) -> dict[str, Any]:
+    return {"field": field, "received": received, "detail": detail}

@@ -1,0 +1,188 @@
+"""`GET /v1/search`: books by words as they are typed, by ISBN, and what is near to these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from bookworks.models.search import Filters, Hit, TypedIsbn, typed_isbn
+from serving import asking, pipeline, schemas
+from serving.auth import Caller, RecommendCallerIfAny
+from serving.bundles import Served
+from serving.pipeline import Trace
+from serving.platform import Platform
+from serving.problems import Problem
+from serving.routes import count, platform_of, problems, served_of
+
+router = APIRouter(tags=["books"])
+QUERY_MAX = 200
+ISBN, ISBN_SLIP = "isbn", "isbn_slip"
+_LOOKED_AT = 4 * schemas.N_MAX  # of which twins are left out
+_TYPED = 1.0  # score of a book whose ISBN was typed
+
+
+class FoundBook(BaseModel):
+    """One book that was found."""
+
+    work_id: str
+    title: str
+    author: str | None
+    year: int | None = None
+    language: str | None = None
+    image_url: str | None = None
+    score: float = Field(description="Compare within one answer only.")
+    reasons: list[str] = Field(
+        description="What found it, the strongest first: words, vectors, title_text, isbn or isbn_slip."
+    )
+
+
+class FoundIsbn(BaseModel):
+    """What is to be said of a query that is an ISBN."""
+
+    received: str
+    isbn13: str | None = Field(description="Empty where the check digit is wrong.")
+    valid: bool
+    detail: str
+
+
+class SearchResponse(BaseModel):
+    """Books, the best first; fewer than asked, or none, where no more are found."""
+
+    query: str
+    bundle_version: str
+    personalised: bool
+    fallbacks: list[str] = Field(description="Parts that were away; the answer was made without them.")
+    isbn: FoundIsbn | None = Field(description="Only for a query that is an ISBN.")
+    items: list[FoundBook]
+
+
+class Asked(BaseModel):
+    """The query's parameters."""
+
+    model_config = {"extra": "forbid"}
+
+    q: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=QUERY_MAX,
+            description="Words of title, author and series in any order, or an ISBN.",
+            examples=["lord of teh rings", "Tolkien J R R", "978-0-441-47812-5"],
+        ),
+    ]
+    n: int = Field(schemas.N_DEFAULT, ge=1, le=schemas.N_MAX, description="How many books.")
+    language: schemas.CleanId | None = Field(None, description="As the catalogue writes it.", examples=["en"])
+    year_from: int | None = Field(None, ge=-5000, le=2200, description="First year; works without a year are left out.")
+    year_to: int | None = Field(None, ge=-5000, le=2200, description="Last year; works without a year are left out.")
+    author: schemas.CleanId | None = Field(None, description="Words that the author's name must have, in any order.")
+    subject: schemas.CleanId | None = Field(None, description="A subject that the work must have, whole.")
+    user_id: schemas.CleanId | None = Field(
+        None, description="With personalised. Needed with X-API-Key; with a reader's token it may be left out."
+    )
+    personalised: bool = Field(False, description="What the reader likes comes sooner. Needs a token or a key.")
+
+    @property
+    def filters(self) -> Filters:
+        """What a work must have."""
+        return Filters(self.language, self.year_from, self.year_to, self.author, self.subject)
+
+
+@router.get(
+    "/search",
+    response_model=SearchResponse,
+    responses=problems(401, 403, 422, 429, 503),
+    summary="Find books",
+)
+def search(asked: Annotated[Asked, Query()], caller: RecommendCallerIfAny, request: Request) -> Any:
+    """Books whose title, author or series has the words, in any order and with slips of the pen, or that have the ISBN.
+
+    What is near to the best of these follows. Needs no token, except with `personalised`.
+    """
+    user_id = _reader(asked, caller)
+    served, trace = served_of(request), Trace()
+    isbn = typed_isbn(asked.q)
+    with trace.step("search"):
+        if isbn is not None:
+            told, hits = _by_isbn(served, asked.q, isbn)
+        else:
+            told, hits = None, _by_words(served, platform_of(request), asked, user_id, trace)
+    count(None, trace)
+    return {
+        "query": asked.q,
+        "bundle_version": served.version,
+        "personalised": user_id is not None,
+        "fallbacks": trace.fallbacks,
+        "isbn": told,
+        "items": [_found(served, hit) for hit in hits[: asked.n]],
+    }
+
+
+def _reader(asked: Asked, caller: Caller | None) -> str | None:
+    """Whose scores count.
+
+    Raises:
+        Problem: 401, 403 or 422 where that cannot be said; 422 for years that leave nothing.
+    """
+    if asked.year_from is not None and asked.year_to is not None and asked.year_from > asked.year_to:
+        raise Problem(
+            422, "No year is in that span", field="query.year_to", received=asked.year_to,
+            allowed=f"{asked.year_from} or later",
+        )  # fmt: skip
+    if asked.personalised:
+        if caller is None:
+            raise Problem(401, "Personalised for whom?", field="query.personalised",
+                          todo="send Authorization: Bearer … (a reader) or X-API-Key (a calling service).",
+                          headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})  # fmt: skip
+        return caller.reader(asked.user_id, "query.user_id")
+    if asked.user_id is not None:
+        raise Problem(
+            422, "A reader changes nothing unless the answer is personalised", field="query.user_id",
+            received=asked.user_id, allowed="with personalised=true",
+        )  # fmt: skip
+    return None
+
+
+def _by_words(served: Served, platform: Platform, asked: Asked, user_id: str | None, trace: Trace) -> list[Hit]:
+    reader = None
+    if user_id is not None:
+        state = pipeline.history_step(served, user_id, asking.online(platform, user_id, trace)).state
+        reader = served.bundle.score(state, pipeline.candidates_step(served, state, trace)).total
+    hits = served.catalogue.search.find(
+        asked.q,
+        _LOOKED_AT,
+        asked.filters,
+        lambda vector, limit: pipeline.nearest(served, vector, limit, trace),
+        reader,
+    )
+    first: dict[str | int, Hit] = {}  # of works that are most likely the same book
+    for hit in hits:
+        first.setdefault(served.catalogue.twin_keys[hit.index] or hit.index, hit)
+    return list(first.values())
+
+
+def _by_isbn(served: Served, query: str, isbn: TypedIsbn) -> tuple[dict[str, Any], list[Hit]]:
+    """What is to be said of the ISBN, and the work that has it; with a wrong check digit those that may be meant."""
+    index = served.catalogue.index(isbn.isbn13 or isbn.digits)
+    if index is not None:
+        hits, detail = [Hit(index, {ISBN: _TYPED})], "This book."
+    elif isbn.valid:
+        hits, detail = [], "A right ISBN, but the catalogue has no such book."
+    else:
+        found = (served.catalogue.index(meant) for meant in isbn.meant)
+        hits = [Hit(i, {ISBN_SLIP: _TYPED}) for i in dict.fromkeys(found) if i is not None]
+        detail = "The check digit is wrong: this is no ISBN."
+        detail += " These books have one that differs by one slip." if hits else " No book has one like it."
+    return {"received": query, "isbn13": isbn.isbn13, "valid": isbn.valid, "detail": detail}, hits
+
+
+def _found(served: Served, hit: Hit) -> dict[str, Any]:
+    columns, index = served.catalogue.columns, hit.index
+    return {
+        "work_id": served.catalogue.work_ids[index],
+        **{name: columns[name][index] for name in ("author", "year", "language", "image_url")},
+        "title": columns["title"][index] or "",
+        "score": round(hit.score, 6),
+        "reasons": sorted(hit.sources, key=lambda name: -hit.sources[name]),
+    }
