@@ -190,9 +190,9 @@ class Settings(BaseSettings):
     )
     bundle_poll_seconds: float = Field(0.5, gt=0, description="How often the service looks for a new champion.")
     decision_ttl_seconds: int = Field(
-        3600,
+        900,
         ge=0,
-        description="How long `GET /v1/decisions/{id}` finds an answer again (some 3 kB of Redis each); 0: never.",
+        description="How long `GET /v1/decisions/{id}` finds an answer again (some 4 kB of Redis each); 0: never.",
     )
     rules_file: Path | None = Field(
         None, description="YAML file with the rules of the slate; empty means the shipped `serving/rules.yaml`."

@@ -59,7 +59,7 @@ def understood(
     return Asked(user_id, known, filters(body.filters), page)
 
 
-def online(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
+def online_of(platform: Platform, user_id: str, trace: Trace) -> OnlineReader:
     """What Redis knows of a reader; nothing when it is away, and `trace` takes note."""
     try:
         return platform.history.read(user_id)
@@ -78,7 +78,7 @@ def reader(
     """
     if body.session is None:
         user_id = caller.reader(body.user_id, "body.user_id")
-        return user_id, online(platform, user_id, trace)
+        return user_id, online_of(platform, user_id, trace)
     if caller.user_id is not None:
         raise Problem(
             422, "A session is for visitors of a calling service", field="body.session",

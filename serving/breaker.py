@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from circuitbreaker import CircuitBreaker
 
 from bookworks.errors import TransientError
 
@@ -14,9 +15,11 @@ T = TypeVar("T")
 class Breaker:
     """Open (not called) for `rest_s` seconds after each `TransientError`."""
 
-    def __init__(self, name: str, rest_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self.name, self._rest_s, self._clock = name, rest_s, clock
-        self._closed_again = 0.0
+    def __init__(self, name: str, rest_s: float = 1.0) -> None:
+        self.name = name
+        self._circuit = CircuitBreaker(
+            failure_threshold=1, recovery_timeout=rest_s, expected_exception=TransientError, name=name
+        )
 
     def call(self, do: Callable[[], T]) -> T:
         """The result of `do`.
@@ -24,10 +27,7 @@ class Breaker:
         Raises:
             TransientError: `do` raised it now, or less than `rest_s` ago.
         """
-        if self._clock() < self._closed_again:
+        if self._circuit.opened:
             raise TransientError(f"{self.name} did not answer a moment ago", todo="try again in a second.")
-        try:
-            return do()
-        except TransientError:
-            self._closed_again = self._clock() + self._rest_s
-            raise
+        found: T = self._circuit.call(do)
+        return found

@@ -21,6 +21,7 @@ from bookworks.models.bundle import Bundle
 from bookworks.models.reader import ReaderState
 from bookworks.settings import Settings
 from serving import metrics, policy
+from serving.again import Answers
 from serving.breaker import Breaker
 from serving.catalogue import Catalogue
 from serving.rules import Rules
@@ -42,6 +43,7 @@ class Served:
     rules: Rules
     vectors: Collection | None
     vectors_breaker: Breaker = field(default_factory=lambda: Breaker("The vector index"))
+    answers: Answers = field(default_factory=Answers, init=False)  # so others for other vectors
 
     @property
     def version(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import queue
 import threading
@@ -72,8 +71,8 @@ class Keeper:
         Raises:
             TransientError: Redis does not answer.
         """
-        text = self._breaker.call(lambda: redis.read_decision(self._client, decision_id))
-        return None if text is None else unpacked(text)
+        content = self._breaker.call(lambda: redis.read_decision(self._client, decision_id))
+        return None if content is None else unpacked(content)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits, for at most `timeout_s`, and end the connection."""
@@ -97,7 +96,8 @@ class Keeper:
             self._write(batch)
 
     def _write(self, batch: list[Answer]) -> None:
-        documents = {one.decision_id: text for one in batch if self._ttl_s and (text := _packed(one)) is not None}
+        made = {one.decision_id: _packed(one) for one in batch if self._ttl_s}
+        documents = {decision_id: content for decision_id, content in made.items() if content is not None}
         shown = [(one.user_id, one.shown, one.at_ms) for one in batch if one.shown]
         try:
             self._breaker.call(lambda: redis.keep_answers(self._client, documents, self._ttl_s, shown))
@@ -105,8 +105,8 @@ class Keeper:
             metrics.ANSWERS_DROPPED.inc(max(len(documents), len(shown)))
 
 
-def _packed(answer: Answer) -> str | None:
-    """The document as text; None where it cannot be made, which must not end the thread."""
+def _packed(answer: Answer) -> bytes | None:
+    """The document as bytes; None where it cannot be made, which must not end the thread."""
     try:
         return packed(answer.document())
     except Exception:
@@ -115,13 +115,13 @@ def _packed(answer: Answer) -> str | None:
         return None
 
 
-def packed(document: dict[str, Any]) -> str:
-    """A document as text of a third of its length."""
+def packed(document: dict[str, Any]) -> bytes:
+    """A document as bytes, less than half of its length."""
     content = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-    return base64.b64encode(zlib.compress(content, 1)).decode()
+    return zlib.compress(content, 1)
 
 
-def unpacked(text: str) -> dict[str, Any]:
+def unpacked(content: bytes) -> dict[str, Any]:
     """What `packed` was given."""
-    document: dict[str, Any] = orjson.loads(zlib.decompress(base64.b64decode(text)))
+    document: dict[str, Any] = orjson.loads(zlib.decompress(content))
     return document

@@ -13,6 +13,7 @@ import numpy as np
 from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
+from bookworks.countries import country_code
 from bookworks.errors import BookworksError
 from bookworks.models.bundle import Bundle, Candidates, Order, Scored, without
 from bookworks.models.fusion import fused
@@ -47,6 +48,14 @@ class Trace:
     rest: list[int] = field(default_factory=list)
     candidates: Candidates | None = None
     blocked: list[str] = field(default_factory=list)
+
+    def of(self, works: Sequence[int]) -> Trace:
+        """The same of these works alone, so that it can be kept: no others that may follow, no other candidates."""
+        seen = self.candidates
+        if seen is not None:
+            rows = np.flatnonzero(np.isin(seen.works, works))
+            seen = Candidates(seen.works[rows], seen.rows[rows])
+        return replace(self, rest=[], candidates=seen)
 
     def without(self, part: str) -> None:
         """Note that `part` was away."""
@@ -200,7 +209,7 @@ def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
 def shown_step(served: Served, known: Known, online: OnlineReader, filters: Filters, trace: Trace) -> Bools | None:
     """Which works filters and blocked lists let through, bool [n_works]; None: all."""
     allowed = served.catalogue.facets.mask(filters)
-    blocked = served.rules.blocked_for(known.state.country, youngest(online.profile))
+    blocked = served.rules.blocked_for(country_code(known.state.country), youngest(online.profile))
     trace.blocked = [one.policy.name for one in blocked]
     if blocked:
         allowed = np.ones(len(served.bundle), dtype=np.bool_) if allowed is None else allowed
@@ -336,10 +345,17 @@ def slate_step(served: Served, near: Nearest | None, turn: Turn, trace: Trace) -
             order = rank_step(served, state, scored, turn.banned, trace)
         with trace.step("rules"):
             slate, trace.rest = rules_step(served, order, turn)
-        if len(slate.works) == turn.n or turn.page is not None:
+        if len(slate.works) == turn.n or turn.page is not None or _holds(works, turn.allowed):
             break
     trace.relaxed, trace.candidates = slate.relaxed, order.candidates
     return scored, order, slate
+
+
+def _holds(works: Any, allowed: Bools | None) -> bool:
+    """Whether these are all works that are let through."""
+    if works is None or allowed is None:
+        return works is None
+    return bool(np.count_nonzero(allowed[works]) == np.count_nonzero(allowed))
 
 
 def _with(pool: Any, promoted: Iterable[int], page: Sequence[int] | None) -> Any:

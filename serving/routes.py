@@ -19,7 +19,9 @@ from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
-from serving import asking, cursor, metrics, pipeline, rates, replay, schemas
+from serving import again, asking, cursor, metrics, pipeline, rates, replay, schemas
+from serving.again import Kept
+from serving.asking import online_of
 from serving.auth import Caller, InteractionsCaller, RecommendCaller, UsersCaller
 from serving.bundles import Served
 from serving.kept import Answer
@@ -108,12 +110,30 @@ def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, request: 
     served, platform, trace = served_of(request), platform_of(request), Trace()
     decision_id = new_id()
     asked = asking.understood(platform, served, body, caller, decision_id, trace)
+    key = again.key(served.rules.policy, body, asked.user_id, asked.online, trace)
+    kept = served.answers.get(key) or _made(platform, served, body, asked, decision_id, trace)
+    served.answers.put(key, kept)
+    answer = {"decision_id": decision_id, **kept.answer}
+    count(answer["tier"], kept.trace)
+    _keep(platform, served, body, answer, kept.trace)
+    platform.decisions.put(_decision(answer, body, (time.perf_counter() - started) * 1000))
+    return answer
+
+
+def _made(
+    platform: Platform,
+    served: Served,
+    body: schemas.RecommendRequest,
+    asked: asking.Asked,
+    decision_id: str,
+    trace: Trace,
+) -> Kept:
+    """The answer, and how it came about."""
     items, tier = pipeline.recommend(
         served, asked.user_id, asked.online, body.n, body.exclude, trace, body.explain, asked.filters,
         seed=decision_id, page=asked.page,
     )  # fmt: skip
     answer = {
-        "decision_id": decision_id,
         "user_id": asked.user_id,
         "bundle_version": served.version,
         "tier": tier,
@@ -123,10 +143,7 @@ def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, request: 
         "items": [_recommended(served, position, item) for position, item in enumerate(items)],
         "next": _next(platform, served, asked.user_id, trace.rest if items else []),
     }
-    count(tier, trace)
-    _keep(platform, served, body, answer, trace)
-    platform.decisions.put(_decision(answer, body, (time.perf_counter() - started) * 1000))
-    return answer
+    return Kept(answer, trace.of([item.index for item in items]))
 
 
 def _next(platform: Platform, served: Served, user_id: str, rest: list[int]) -> str | None:
@@ -366,7 +383,7 @@ def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     """Profile and recent history; a reader sees only its own."""
     caller.reader(user_id, "path.user_id")
     platform, trace = platform_of(request), Trace()
-    online = asking.online(platform, user_id, trace)
+    online = online_of(platform, user_id, trace)
     account = None
     try:
         account = platform.accounts.by_id(user_id)

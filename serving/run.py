@@ -12,6 +12,7 @@ from typing import Any
 from bookworks.cli.entry import run
 from bookworks.errors import SettingError
 from bookworks.settings import Settings, get_settings
+from serving import policy
 
 _SECRET_LENGTH = 16
 _CHECK_DELAY_S = 10  # as BentoML: how often circus looks after the workers
@@ -83,6 +84,7 @@ def serve() -> None:
     """Check the settings, then serve until a signal ends it."""
     settings = get_settings()
     check_secrets(settings)
+    policy.load(settings.rules_file)  # a worker would fail on them again and again
     check_address(settings)
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ.setdefault("BENTOML_HOME", str(settings.state_dir / "bentoml"))

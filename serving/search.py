@@ -147,7 +147,7 @@ def _reader(asked: Asked, caller: Caller | None) -> str | None:
 def _by_words(served: Served, platform: Platform, asked: Asked, user_id: str | None, trace: Trace) -> list[Hit]:
     reader = None
     if user_id is not None:
-        state = pipeline.history_step(served, user_id, asking.online(platform, user_id, trace)).state
+        state = pipeline.history_step(served, user_id, asking.online_of(platform, user_id, trace)).state
         reader = served.bundle.score(state, pipeline.candidates_step(served, state, trace)).total
     hits = served.catalogue.search.find(
         asked.q,

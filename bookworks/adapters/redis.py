@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
+from redis.client import NEVER_DECODE
 from redis.retry import Retry
 
 from bookworks.contracts import online
@@ -250,7 +251,7 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
 
 def keep_answers(
     client: redis.Redis,
-    documents: Mapping[str, str],
+    documents: Mapping[str, bytes],
     ttl_s: int,
     shown: Iterable[tuple[str, Iterable[str], float]],
 ) -> None:
@@ -258,7 +259,7 @@ def keep_answers(
 
     Args:
         client: from `connect`.
-        documents: decision id -> text.
+        documents: decision id -> document.
         ttl_s: life of a decision in seconds, at least 1 where there is any.
         shown: reader, its works, when they were shown (ms since 1970).
 
@@ -266,8 +267,8 @@ def keep_answers(
         TransientError: Redis does not answer, or has no room; some may have been written.
     """
     pipe = client.pipeline(transaction=False)
-    for decision_id, text in documents.items():
-        pipe.set(online.DECISION.format(decision_id), text, ex=ttl_s)
+    for decision_id, document in documents.items():
+        pipe.set(online.DECISION.format(decision_id), document, ex=ttl_s)
     for user_id, works, at_ms in shown:
         key = online.SHOWN.format(user_id)
         pipe.zadd(key, dict.fromkeys(works, at_ms), gt=True)
@@ -279,14 +280,15 @@ def keep_answers(
         raise away(error) from error
 
 
-def read_decision(client: redis.Redis, decision_id: str) -> str | None:
+def read_decision(client: redis.Redis, decision_id: str) -> bytes | None:
     """What `keep_answers` kept of a decision.
 
     Raises:
         TransientError: Redis does not answer.
     """
+    command: Any = client.execute_command
     try:
-        return cast("str | None", client.get(online.DECISION.format(decision_id)))
+        return cast("bytes | None", command("GET", online.DECISION.format(decision_id), **{NEVER_DECODE: True}))
     except redis.RedisError as error:
         raise away(error) from error
 

@@ -18,7 +18,7 @@ DISMISSED_AUTHORS = "reader:{}:dismissed_authors"  # set: ids or names of author
 SHOWN = "reader:{}:shown"  # sorted set: works shown, scored by the time in ms of the last time
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
 # Not of a reader: `{}` is the decision's id, and a digest of name and address.
-DECISION = "decision:{}"  # text: what was answered and why, packed by the service
+DECISION = "decision:{}"  # bytes: what was answered and why, packed by the service
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet
 # Not of a reader: there once all dismissed authors were written from the service's data base.
 DISMISSED_AUTHORS_KNOWN = "dismissed_authors:known"

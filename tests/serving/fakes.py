@@ -248,18 +248,18 @@ class FakeKept:
     """Decisions in a dictionary, shown works in the history, at once."""
 
     def __init__(self, history: FakeHistory) -> None:
-        self._history, self.texts, self.away = history, dict[str, str](), False
+        self._history, self.contents, self.away = history, dict[str, bytes](), False
 
     def put(self, answer: Answer) -> None:
-        self.texts[answer.decision_id] = packed(answer.document())
+        self.contents[answer.decision_id] = packed(answer.document())
         if answer.shown:
             self._history._reader(answer.user_id).shown.update(dict.fromkeys(answer.shown, answer.at_ms))
 
     def find(self, decision_id: str) -> dict[str, Any] | None:
         if self.away:
             raise TransientError("away")
-        text = self.texts.get(decision_id)
-        return None if text is None else unpacked(text)
+        content = self.contents.get(decision_id)
+        return None if content is None else unpacked(content)
 
 
 class FakePlatform:

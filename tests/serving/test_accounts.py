@@ -8,6 +8,7 @@ import pytest
 
 from bookworks.errors import TransientError
 from serving.accounts import Accounts
+from serving.breaker import Breaker
 from serving.database import Database
 from serving.problems import Problem
 from tests.serving.fakes import settings
@@ -61,5 +62,5 @@ def test_a_table_that_is_gone_is_made_again(accounts):
     accounts._database._pool.there = False
     with pytest.raises(TransientError):
         accounts.by_id("u1")
-    accounts._database._breaker._closed_again = 0.0
+    accounts._database._breaker = Breaker("Postgres")  # some time later
     assert accounts.by_id("u1") is None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from tests.serving.fakes import settings
 from tests.serving.test_api import bearer, is_problem
 
 OURS = settings()
+UNHURRIED = hypothesis.settings(deadline=None)
 
 
 def ask(client, key, **fields):
@@ -22,6 +24,7 @@ def works(answer):
     return [item["work_id"] for item in answer["items"]]
 
 
+@UNHURRIED
 @given(st.text(max_size=50).filter(lambda text: text.isprintable()), st.lists(st.integers(0, 2**24 - 1), max_size=50))
 def test_a_cursor_gives_back_what_went_in(user_id, rest):
     assert cursor.opened(OURS, "v", cursor.sealed(OURS, "v", user_id, rest)) == (user_id, rest)
@@ -31,6 +34,7 @@ def test_five_hundred_works_fit_a_request():
     assert len(cursor.sealed(OURS, "v", "ü" * 200, range(500))) < 4000
 
 
+@UNHURRIED
 @given(st.data())
 def test_a_changed_cursor_is_refused(data):
     sealed = cursor.sealed(OURS, "v", "u", [1, 2, 3])
@@ -43,6 +47,7 @@ def test_a_changed_cursor_is_refused(data):
         assert caught.value.status == 422
 
 
+@UNHURRIED
 @given(st.text(max_size=100))
 def test_any_text_is_a_callers_mistake(text):
     with pytest.raises(Problem) as caught:

@@ -6,11 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 from bookworks.adapters import redis
 from bookworks.contracts import online
 from bookworks.contracts.records import Event
+from serving.app import make_app
+from serving.history import History
 from serving.kept import Answer, Keeper
+from serving.policy import Policy
+from tests.serving.fakes import FakePlatform, served
 from tests.serving.process import eventually
 
 pytestmark = pytest.mark.integration
@@ -176,6 +181,29 @@ def test_the_keeper_writes_in_the_background_and_finds_again(client, stack):
     assert 0 < client.ttl(online.DECISION.format(ids[0])) <= 50
     assert len(redis.read_reader(client, user_id).shown) == 30
     keeper.close()
+
+
+def test_what_the_service_shows_makes_room_in_the_next_answer_and_its_decision_is_found(stack, tiny_bundle, key):
+    policy = Policy.model_validate({"recently_shown": {"places": 50}})
+    platform = FakePlatform(served(tiny_bundle, policy=policy))
+    platform.history, platform.kept = History(stack.settings), Keeper(stack.settings)
+    platform.kept.start()
+    service, asked = TestClient(make_app(platform)), {"user_id": f"u-{uuid.uuid4()}", "n": 10}
+
+    def ask():
+        return service.post("/v1/recommend", json=asked, headers=key).json()
+
+    def works(answer):
+        return {item["work_id"] for item in answer["items"]}
+
+    first = ask()
+    kept = eventually(
+        lambda: (a := service.get(f"/v1/decisions/{first['decision_id']}", headers=key)).is_success and a.json()
+    )
+    assert kept["answer"] == first
+    assert not works(ask()) & works(first)
+    platform.kept.close()
+    platform.history.close()
 
 
 def test_a_profile_keeps_what_is_not_named_again(client):

@@ -32,20 +32,29 @@ from tests.serving.fakes import settings
 from tests.support.bundles import make_tiny_bundle
 
 
-def test_a_part_that_failed_is_left_alone_for_a_moment():
-    now, calls = [0.0], []
+def test_a_part_that_failed_is_left_alone_for_a_moment(monkeypatch):
+    now, calls = [100.0], []
+    monkeypatch.setattr("circuitbreaker.monotonic", lambda: now[0])
 
     def fail():
         calls.append(now[0])
         raise TransientError("away")
 
-    breaker = Breaker("It", rest_s=1.0, clock=lambda: now[0])
-    for at in (0.0, 0.5, 0.9, 1.1):
+    breaker = Breaker("It", rest_s=1.0)
+    for at in (100.0, 100.5, 100.9, 101.1):
         now[0] = at
         with pytest.raises(TransientError):
             breaker.call(fail)
-    assert calls == [0.0, 1.1]
-    now[0] = 3.0
+    assert calls == [100.0, 101.1]
+    now[0] = 103.0
+    assert breaker.call(lambda: "there") == "there"
+
+
+def test_a_callers_mistake_opens_no_breaker():
+    breaker = Breaker("It")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="wrong"):
+            breaker.call(lambda: (_ for _ in ()).throw(ValueError("wrong")))
     assert breaker.call(lambda: "there") == "there"
 
 

@@ -2,11 +2,12 @@ import pytest
 
 from bookworks.errors import SettingError
 from bookworks.settings import Settings
+from serving import run
 from serving.bundles import BundleKeeper
 from serving.catalogue import Catalogue
 from serving.policy import BlockList, Policy, load
 from serving.rules import Rules, limits_of
-from tests.serving.fakes import served
+from tests.serving.fakes import served, settings
 
 
 def written(tmp_path, text):
@@ -117,3 +118,11 @@ def test_lists_find_their_works_by_any_id_author_and_subject(tiny_bundle):
     assert books == [1, 2]
     assert author == [i for i in range(120) if i % 15 == 6]
     assert subject == [i for i in range(120) if i % 5 == 0]
+
+
+def test_wrong_rules_end_the_start_with_one_message(tmp_path, monkeypatch):
+    path = written(tmp_path, "relax: [all]")
+    monkeypatch.setattr(run, "get_settings", lambda: settings(rules_file=path))
+    monkeypatch.setattr(run, "check_address", lambda _: pytest.fail("the rules are looked at first"))
+    with pytest.raises(SettingError, match="relax"):
+        run.serve()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bookworks.models.work_facts import WorkFacts
@@ -14,6 +14,7 @@ from serving.rules import SERIES_IN_ORDER, Limit, Picker, Rules, Volumes, assemb
 
 NONE = [None] * 6
 DEFAULT = Policy()
+UNHURRIED = settings(deadline=None)
 RELAX = ("series", "author")
 
 
@@ -207,6 +208,7 @@ def broken_by(world, works):
     return names
 
 
+@UNHURRIED
 @given(worlds())
 def test_promises_of_every_slate(world):
     slate = assemble(world.ranked, world.n, world.ruled, read=world.read, promoted=world.promoted, seed=world.seed)
@@ -225,6 +227,7 @@ def test_promises_of_every_slate(world):
     assert not slate.lifted or len(slate.lifted) <= most
 
 
+@UNHURRIED
 @given(worlds())
 def test_a_slate_is_full_when_enough_is_left_and_a_rule_is_broken_for_want_alone(world):
     slate = assemble(world.ranked, world.n, world.ruled, read=world.read, promoted=world.promoted, seed=world.seed)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,6 +185,13 @@ def test_blocked_lists_hold_for_those_whom_they_mean(one):
         assert shown(**grown)[1] == []
 
 
+@pytest.mark.parametrize(("country", "shown"), [("DE", False), ("germany", False), ("usa", True), (None, False)])
+def test_a_territory_is_told_by_code_or_in_words(one, country, shown):
+    blocked = under(one, blocked=[{"name": "rights", "books": ["w001"], "countries_except": ["US"]}])
+    profile = {} if country is None else {"country": country}
+    assert (1 in indices(ask(blocked, reader(profile=profile), n=120))) is shown
+
+
 def test_a_book_shown_lately_makes_room_and_comes_back(one, monkeypatch):
     first, *_ = plain = indices(ask(one))
     ruled, now = under(one, recently_shown={"places": 5, "half_life_hours": 24}), pipeline.clock.now()
@@ -269,3 +277,28 @@ def test_a_page_is_a_slate_of_its_own_and_never_longer_than_the_depth(one, monke
     for page in (first, second):
         assert len({item.index % 15 for item in page}) == 5
     assert len(Pages(under(one), 10).all(reader())) == 50
+
+
+def test_works_of_a_page_and_promoted_ones_are_looked_at_wherever_they_stand(one, monkeypatch):
+    """As if no more than the first 30 works may come first."""
+    monkeypatch.setattr(type(one.bundle), "pool", lambda *_: np.arange(30))
+    assert indices(ask(one, n=3, page=[100, 50, 2])) == [100, 50, 2]
+    assert 110 in indices(ask(under(one, promoted={"books": ["w110"], "share": 0.1}), n=10))
+    assert set(indices(ask(one, n=10))) <= set(range(30))
+    assert len(ask(one, n=100)) == 100, "where these are too few, all are looked at"
+    assert indices(ask(one, n=10, filters=Filters(year_from=2060))) == indices(
+        ask(one, n=100, filters=Filters(year_from=2060))
+    )
+
+
+@pytest.mark.parametrize("online", [reader(), reader("w003", "w008")], ids=["cold", "session"])
+def test_a_filter_that_lets_few_through_is_looked_at_once(one, monkeypatch, online):
+    bundle, looked = type(one.bundle), []
+    score = bundle.score
+    monkeypatch.setattr(
+        bundle, "score", lambda self, *rest, works: looked.append(works) or score(self, *rest, works=works)
+    )
+    assert len(ask(one, online, n=100, filters=Filters(authors=["Author 4"]))) == 8
+    assert len(looked) == 1
+    ask(one, reader(*WORKS[:60]), n=100)
+    assert looked[-1] is None, "without a filter all are looked at before a slate is short"
