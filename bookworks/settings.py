@@ -160,12 +160,30 @@ class Settings(BaseSettings):
     service_port: Port = Field(13000, description="BentoML service port.")
     service_workers: int = Field(1, ge=1, description="Worker processes of the service.")
     jwt_secret: SecretStr = Field(NO_SECRET, description="Key that signs readers' tokens.")
-    jwt_minutes: int = Field(60, ge=1, description="Life of a reader's token, minutes.")
+    jwt_minutes: int = Field(15, ge=1, description="Life of an access token, which cannot be called back, minutes.")
+    refresh_days: int = Field(
+        30, ge=1, le=3650, description="How long a reader's session lasts after it was last refreshed, days."
+    )
     login_attempts_per_minute: int = Field(
         10, ge=1, description="Failed log-ins to one name from one address that are taken in a minute."
     )
     service_api_key: SecretStr = Field(
-        NO_SECRET, description="Key with which a calling service asks for any reader (header X-API-Key)."
+        NO_SECRET,
+        description="Key with which a calling service asks for any reader (header X-API-Key); all scopes.",
+    )
+    api_keys_seconds: float = Field(
+        10.0, gt=0, description="How often a worker looks at the further keys, those of `bookworks keys`, seconds."
+    )
+    reader_calls_per_minute: int = Field(
+        600, ge=0, description="Calls of one reader to each class of routes in a minute; 0: as many as it likes."
+    )
+    key_calls_per_minute: int = Field(
+        0, ge=0, description="Calls with one API key to each class of routes in a minute; 0: as many as it likes."
+    )
+    address_calls_per_minute: int = Field(
+        6000,
+        ge=0,
+        description="Calls from one address to each class of open routes in a minute; 0: as many as it likes.",
     )
     otlp_url: str | None = Field(
         None, description="Collector of OpenTelemetry traces (OTLP over HTTP, `…/v1/traces`); empty records none."

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 import bookworks
-from serving import decision_routes, door, models, problems, routes, search, tracing
+from serving import decision_routes, door, models, problems, readers, routes, search, tracing
 from serving.platform import Platform
 
 _DESCRIPTION = """Recommended books for readers.
@@ -37,6 +37,7 @@ def make_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     app.include_router(routes.router, prefix=routes.VERSION)
+    app.include_router(readers.router, prefix=routes.VERSION)
     app.include_router(door.router, prefix=routes.VERSION)
     app.include_router(decision_routes.router, prefix=routes.VERSION)
     app.include_router(models.router, prefix=routes.VERSION)

@@ -1,22 +1,26 @@
-"""Who calls: a reader with a token (JWT), or a calling service with its key. Passwords are kept as argon2 hashes."""
+"""Who calls: a reader with a token (JWT), or a calling service with a key. Passwords are kept as argon2 hashes."""
 
 from __future__ import annotations
 
-import hmac
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import jwt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from bookworks import clock
 from bookworks.settings import Settings
+from serving import audit, rates
+from serving.keys import Key
 from serving.problems import Problem
+
+if TYPE_CHECKING:
+    from serving.platform import Platform
 
 ALGORITHM = "HS256"
 ISSUER = "bookworks"
@@ -25,7 +29,9 @@ _HASHES_AT_ONCE = 2  # each takes 64 MiB and a core for tens of milliseconds
 
 _bearer = HTTPBearer(auto_error=False, description="A reader's token from /v1/auth/signup or /v1/auth/login.")
 _key = APIKeyHeader(
-    name="X-API-Key", auto_error=False, description="The key of a calling service; acts for any reader."
+    name="X-API-Key",
+    auto_error=False,
+    description="The key of a calling service; acts for any reader, where it has the scope that is named.",
 )
 
 
@@ -35,9 +41,11 @@ class Caller:
 
     Attributes:
         user_id: the reader, or None for a calling service, which may act for any.
+        key: name of the service's key, or None for a reader.
     """
 
     user_id: str | None
+    key: str | None = None
 
     def reader(self, wanted: str | None, field: str) -> str:
         """The reader to act for.
@@ -123,42 +131,71 @@ def _unauthorised(detail: str, todo: str) -> Problem:
     return Problem(401, detail, todo=todo, headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})
 
 
-def _is_key(settings: Settings, received: str) -> bool:
-    kept = settings.service_api_key.get_secret_value()
-    return bool(kept) and hmac.compare_digest(received.encode(), kept.encode())
-
-
 async def caller(
     request: Request,
+    wanted: SecurityScopes,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     key: Annotated[str | None, Depends(_key)],
 ) -> Caller:
     """The caller of a request; a token wins over a key, and a wrong one is never passed over.
 
     Raises:
-        Problem: 401 without either, or when the one that came is wrong.
+        Problem: 401 without either, or when the one that came is wrong; 403, the key lacks a scope of the route; 429,
+            the caller has had its calls of this minute.
     """
-    settings: Settings = request.app.state.platform.settings
+    platform: Platform = request.app.state.platform
     if bearer is not None:
-        return Caller(read(settings, bearer.credentials))
-    if key is not None:
-        if _is_key(settings, key):
-            return Caller(None)
-        raise _unauthorised("The X-API-Key is wrong", "see BOOKWORKS_SERVICE_API_KEY of the service.")
-    raise _unauthorised("Who calls?", "send Authorization: Bearer … (a reader) or X-API-Key (a calling service).")
+        audit.called_by(request, "reader", None)
+        user_id = read(platform.settings, bearer.credentials)
+        audit.called_by(request, "reader", user_id)
+        await rates.take(platform, wanted.scopes[0], "reader", user_id)
+        return Caller(user_id)
+    if key is None:
+        raise _unauthorised("Who calls?", "send Authorization: Bearer … (a reader) or X-API-Key (a calling service).")
+    audit.called_by(request, "key", None)
+    found = platform.keys.find(key)
+    if found is None:
+        raise _unauthorised("The X-API-Key is wrong or revoked", "see `bookworks keys list` at the service.")
+    audit.called_by(request, "key", found.name)
+    _check_scopes(found, wanted.scopes)
+    await rates.take(platform, wanted.scopes[0], "key", found.name)
+    return Caller(None, key=found.name)
 
 
 async def caller_if_any(
     request: Request,
+    wanted: SecurityScopes,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     key: Annotated[str | None, Depends(_key)],
 ) -> Caller | None:
     """The caller of a request that needs none.
 
     Raises:
-        Problem: 401 when the token or key that came is wrong.
+        Problem: as `caller`, when a token or key came; 429, too many calls from this address.
     """
-    return None if bearer is None and key is None else await caller(request, bearer, key)
+    if bearer is None and key is None:
+        await rates.count_address(request, wanted.scopes[0])
+        return None
+    return await caller(request, wanted, bearer, key)
 
 
-CallerDep = Annotated[Caller, Depends(caller)]
+def _check_scopes(key: Key, wanted: list[str]) -> None:
+    lacking = [scope for scope in wanted if scope not in key.scopes]
+    if lacking:
+        raise Problem(
+            403,
+            f"The key lacks the scope {lacking[0]}",
+            field="header.X-API-Key",
+            received=f"the key {key.name} with {', '.join(sorted(key.scopes)) or 'no scope'}",
+            allowed=f"a key with the scope {', '.join(wanted)}",
+            todo="use another key, or have one made: `bookworks keys create`.",
+        )
+
+
+# Who may call a route: a reader for itself, or a service whose key has the scope. Calls are counted by the first scope.
+RecommendCaller = Annotated[Caller, Security(caller, scopes=["recommend"])]
+RecommendCallerIfAny = Annotated[Caller | None, Security(caller_if_any, scopes=["recommend"])]
+InteractionsCaller = Annotated[Caller, Security(caller, scopes=["interactions"])]
+UsersCaller = Annotated[Caller, Security(caller, scopes=["users"])]
+DecisionsCaller = Annotated[Caller, Security(caller, scopes=["decisions"])]
+AdminCaller = Annotated[Caller, Security(caller, scopes=["admin"])]

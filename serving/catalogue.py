@@ -35,6 +35,7 @@ class Catalogue:
         self.search = Search.of(bundle)
         self.indices_of_twin = _grouped(self.twin_keys)
         self._by_author = _grouped(self.author_keys)
+        self._by_name = _grouped([_folded(name) for name in self.authors])
         self.facets = Facets(bundle.works)
         self._series_keys = [a or b for a, b in zip(self.columns["series_id"], self.series, strict=True)]
         self._by_series = _grouped(self._series_keys)
@@ -79,6 +80,18 @@ class Catalogue:
             "editions": sorted(self._editions.get(work_id, [])),
         }
 
+    def of_author(self, author: str) -> list[int]:
+        """Works of an author, who is named by id or, in any case, by name."""
+        return sorted({*self._by_author.get(author, ()), *self._by_name.get(_folded(author) or "", ())})
+
+    def editions_of(self, index: int) -> list[str]:
+        """Edition ids and ISBN-13s of a work."""
+        return sorted(self._editions.get(self.work_ids[index], []))
+
+    def former_ids(self, index: int) -> list[str]:
+        """Ids of works that were merged into this one."""
+        return list(self._bundle.former_ids[index])
+
     def same_author(self, index: int) -> list[int]:
         """Other works of the same author."""
         author = self.author_keys[index]
@@ -88,6 +101,10 @@ class Catalogue:
         """Other works of the same series."""
         series = self._series_keys[index]
         return [] if series is None else [i for i in self._by_series[series] if i != index]
+
+
+def _folded(name: str | None) -> str | None:
+    return " ".join(name.casefold().split()) if name else None
 
 
 def _twin_key(title: str | None, author: str | None) -> str | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from serving import asking, replay, routes, schemas, whynot
-from serving.auth import CallerDep
+from serving.auth import DecisionsCaller, RecommendCaller
 from serving.pipeline import Trace
 from serving.problems import Problem
 
@@ -18,11 +18,13 @@ router = APIRouter(tags=["books"])
 @router.get(
     "/decisions/{decision_id}",
     response_model=schemas.DecisionResponse,
-    responses=routes.problems(401, 404, 422, 503),
+    responses=routes.problems(401, 403, 404, 422, 429, 503),
     summary="A decision again",
 )
 def decision(
-    decision_id: Annotated[uuid.UUID, Path(description="Of a recent answer.")], caller: CallerDep, request: Request
+    decision_id: Annotated[uuid.UUID, Path(description="Of a recent answer.")],
+    caller: DecisionsCaller,
+    request: Request,
 ) -> Any:
     """The answer exactly as it was given, with what was asked, the rules that held and what the ranker saw.
 
@@ -45,10 +47,10 @@ def decision(
 @router.post(
     "/why-not",
     response_model=schemas.WhyNotResponse,
-    responses=routes.problems(400, 401, 403, 413, 422, 503),
+    responses=routes.problems(400, 401, 403, 413, 422, 429, 503),
     summary="Why a book is not in a slate",
 )
-def why_not(body: schemas.WhyNotRequest, caller: CallerDep, request: Request) -> Any:
+def why_not(body: schemas.WhyNotRequest, caller: RecommendCaller, request: Request) -> Any:
     """Ask as for `/v1/recommend`, and name a book: what keeps it out of the first page of that slate now.
 
     All that keeps it out is told, in the order of the steps. What is drawn by chance is left aside.

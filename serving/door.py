@@ -1,4 +1,4 @@
-"""Signing up, with tastes asked at the door, and logging in."""
+"""Signing up, with tastes asked at the door, logging in and out, and going on."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import hashlib
 from contextlib import suppress
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from bookworks import clock
 from bookworks.contracts.online import LOGIN_WINDOW_S
 from bookworks.contracts.records import Event, Reader
 from bookworks.countries import country_code
 from bookworks.errors import TransientError
-from serving import auth, schemas
+from serving import audit, auth, rates, schemas
 from serving.lane import Lane
 from serving.pipeline import HISTORY
 from serving.platform import Platform
 from serving.problems import RETRY_AFTER_S, Problem
 from serving.routes import SOURCE, new_id, platform_of, problems
+from serving.sessions import Session
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[rates.by_address("auth")])
 SURFACE = "signup"
 _LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long, and only two are made at once
 
@@ -29,13 +30,15 @@ _LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long
     "/signup",
     status_code=201,
     response_model=schemas.SignupResponse,
-    responses=problems(400, 409, 413, 422, 503),
+    responses=problems(400, 409, 413, 422, 429, 503),
     summary="A new reader",
 )
 async def signup(body: schemas.SignupRequest, request: Request) -> Any:
-    """Make an account, with what the reader likes, and give a token. The loved books count as read."""
+    """Make an account, with what the reader likes, and give tokens. The loved books count as read."""
     platform = platform_of(request)
-    return await _LANE.run(lambda: sign_up(platform, body))
+    answer = await _LANE.run(lambda: sign_up(platform, body))
+    audit.concerns(request, answer["user_id"])
+    return answer
 
 
 def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
@@ -60,13 +63,18 @@ def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
         raise _taken(body.username)
     profile = {"country": country, "birth_year": birth_year, "tastes": tastes}
     fallbacks = _tell_history(platform, user_id, profile, loved)
-    token, life = auth.issue(platform.settings, user_id)
+    session = platform.sessions.open(user_id)
+    return {**_tokens(platform, session), "unknown_books": unknown, "fallbacks": fallbacks}
+
+
+def _tokens(platform: Platform, session: Session) -> dict[str, Any]:
+    """The part of an answer that lets a reader in."""
+    token, life = auth.issue(platform.settings, session.user_id)
     return {
-        "user_id": user_id,
+        "user_id": session.user_id,
         "access_token": token,
+        "refresh_token": session.refresh_token,
         "expires_in": life,
-        "unknown_books": unknown,
-        "fallbacks": fallbacks,
     }
 
 
@@ -137,16 +145,18 @@ def _tell_history(platform: Platform, user_id: str, profile: dict[str, Any], lov
     "/login",
     response_model=schemas.TokenResponse,
     responses=problems(400, 401, 413, 422, 429, 503),
-    summary="A token for a reader",
+    summary="Tokens for a reader",
 )
 async def login(body: schemas.LoginRequest, request: Request) -> Any:
-    """Give a token for name and password."""
+    """Give tokens for name and password."""
     platform, address = platform_of(request), request.client.host if request.client else ""
-    return await _LANE.run(lambda: log_in(platform, body, address))
+    answer = await _LANE.run(lambda: log_in(platform, body, address))
+    audit.concerns(request, answer["user_id"])
+    return answer
 
 
 def log_in(platform: Platform, body: schemas.LoginRequest, address: str) -> dict[str, Any]:
-    """A token; an attempt counts before the password is looked at, and a success begins the count anew.
+    """Tokens; an attempt counts before the password is looked at, and a success begins the count anew.
 
     Raises:
         Problem: 401, name or password is wrong; 429, too many of these in a minute.
@@ -159,8 +169,7 @@ def log_in(platform: Platform, body: schemas.LoginRequest, address: str) -> dict
         raise Problem(401, "Name or password is wrong", headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})
     with suppress(TransientError):
         platform.history.forget_logins(who)
-    token, life = auth.issue(platform.settings, account.user_id)
-    return {"user_id": account.user_id, "access_token": token, "expires_in": life}
+    return _tokens(platform, platform.sessions.open(account.user_id))
 
 
 def _count(platform: Platform, who: str) -> None:
@@ -178,3 +187,43 @@ def _count(platform: Platform, who: str) -> None:
             todo="wait a minute.",
             headers={"Retry-After": str(LOGIN_WINDOW_S)},
         )
+
+
+@router.post(
+    "/refresh",
+    response_model=schemas.TokenResponse,
+    responses=problems(400, 401, 413, 422, 429, 503),
+    summary="The next tokens of a session",
+)
+async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
+    """Give the next tokens. A refresh token is good for one use: whoever sends it again ends the session."""
+    platform = platform_of(request)
+    session = await _LANE.run(lambda: platform.sessions.refresh(body.refresh_token))
+    if session is None:
+        raise Problem(
+            401,
+            "The refresh token is wrong, spent, or of a session that has ended",
+            field="body.refresh_token",
+            todo="log in again: POST /v1/auth/login.",
+            headers={"WWW-Authenticate": 'Bearer realm="bookworks"'},
+        )
+    audit.concerns(request, session.user_id)
+    return _tokens(platform, session)
+
+
+@router.post(
+    "/logout",
+    status_code=204,
+    response_class=Response,
+    responses=problems(400, 413, 422, 429, 503),
+    summary="End a session",
+)
+async def logout(body: schemas.RefreshRequest, request: Request) -> None:
+    """End the session of a refresh token. A session that is not there has ended already: the answer is the same.
+
+    Access tokens that were given stay good until they expire.
+    """
+    platform = platform_of(request)
+    user_id = await _LANE.run(lambda: platform.sessions.close(body.refresh_token))
+    if user_id is not None:
+        audit.concerns(request, user_id)

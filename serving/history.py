@@ -1,11 +1,12 @@
-"""What the service keeps in Redis: readers' recent history, and how often somebody tried to log in.
+"""What the service keeps in Redis: readers' recent history, and how often somebody called or tried to log in.
 
-Without Redis every reader is unknown, and the answer says so; attempts are then not counted.
+Without Redis every reader is unknown, and the answer says so; nothing is counted then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from bookworks.adapters import redis
@@ -32,6 +33,14 @@ class History:
         """
         return self._breaker.call(lambda: redis.read_reader(self._client, user_id))
 
+    def times(self, user_id: str) -> dict[str, datetime]:
+        """When the reader last had to do with each book of its history, the latest first.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        return self._breaker.call(lambda: redis.read_times(self._client, user_id))
+
     def remember(self, events: Sequence[Event]) -> None:
         """Put events into their readers' history at once; the stream's consumer writes the same again later.
 
@@ -39,6 +48,39 @@ class History:
             TransientError: Redis does not answer.
         """
         self._breaker.call(lambda: redis.remember(self._client, events))
+
+    def dismiss_authors(self, authors: Mapping[str, Iterable[str]]) -> None:
+        """Note authors whom readers do not want to see, user id -> ids or names.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        self._breaker.call(lambda: redis.dismiss_authors(self._client, authors))
+
+    def take_back_authors(self, user_id: str, authors: Iterable[str]) -> None:
+        """Show these authors again.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        self._breaker.call(lambda: redis.take_back_authors(self._client, user_id, authors))
+
+    def has_dismissed_authors(self) -> bool:
+        """Whether all of them were written since Redis was last empty.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        return self._breaker.call(lambda: redis.has_dismissed_authors(self._client))
+
+    def restore_dismissed_authors(self, authors: dict[str, list[str]]) -> None:
+        """Write all of them.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        self.dismiss_authors(authors)
+        self._breaker.call(lambda: redis.note_dismissed_authors(self._client))
 
     def save_profile(self, user_id: str, profile: Mapping[str, Any]) -> None:
         """Keep what a reader said of itself.
@@ -63,6 +105,14 @@ class History:
             TransientError: Redis does not answer.
         """
         self._breaker.call(lambda: redis.forget_logins(self._client, who))
+
+    def count_call(self, who: str) -> tuple[int, int]:
+        """Count a call; returns how many there were in the running minute, and its rest in seconds.
+
+        Raises:
+            TransientError: Redis does not answer.
+        """
+        return self._breaker.call(lambda: redis.count_call(self._client, who))
 
     def close(self) -> None:
         """End the connections."""

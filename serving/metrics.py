@@ -13,6 +13,7 @@ AGAIN = Counter("bookworks_answers_again", "Slates that were given again, nothin
 DECISIONS_DROPPED = Counter("bookworks_decisions_dropped", "Decisions that never reached Kafka.")
 ANSWERS_DROPPED = Counter("bookworks_answers_not_kept", "Answers that are not found again, nor counted as shown.")
 INTERACTIONS = Counter("bookworks_interactions", "Interactions posted, by result.", ["result"])
+CALLS_REFUSED = Counter("bookworks_calls_refused", "Calls above the limit of their caller.", ["routes", "caller"])
 BUNDLES_REFUSED = Counter("bookworks_bundles_refused", "Champions that could not be loaded.")
 BUNDLE = Gauge(
     "bookworks_bundle_workers", "Workers that serve this bundle version.", ["version"], multiprocess_mode="livesum"

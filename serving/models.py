@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from bookworks.contracts import bundle as names
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import POPULARITY, TASTES, VECTORS
-from serving.auth import CallerDep
+from serving.auth import AdminCaller
 from serving.bundles import Served
 from serving.routes import problems, served_of
 
@@ -68,11 +68,11 @@ class CurrentModels(BaseModel):
 @router.get(
     "/current",
     response_model=CurrentModels,
-    responses=problems(401, 403, 503),
+    responses=problems(401, 403, 429, 503),
     summary="What serves now",
 )
-def current(caller: CallerDep, request: Request) -> Any:
-    """Version, models with their weights, ranker, metrics and sizes of the bundle. Needs the service's key."""
+def current(caller: AdminCaller, request: Request) -> Any:
+    """Version, models with their weights, ranker, metrics and sizes of the bundle. Needs a key with scope `admin`."""
     caller.service()
     return told(served_of(request))
 

@@ -104,7 +104,7 @@ class Known:
 
     Attributes:
         state: for the bundle; indices, oldest first.
-        banned: indices of works read, owned or sent away, and of the history.
+        banned: indices of works read, owned or sent away, of the history, and of authors sent away.
         read: those of them that were not sent away.
     """
 
@@ -128,6 +128,7 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
         {i for i in (catalogue.index(*ids_of(book)) for book in books) if i is not None}
         for books in (online.seen, online.dismissed)
     )
+    dismissed.update(i for author in online.dismissed_authors for i in catalogue.of_author(author))
     read = seen | set(history)
     oldest_first = list(history)[::-1]
     state = ReaderState(

@@ -8,9 +8,13 @@ from bookworks.settings import Settings
 from serving.accounts import Accounts
 from serving.auth import Passwords
 from serving.bundles import BundleKeeper
+from serving.database import Database
 from serving.decisions import Acknowledged, Background
+from serving.dismissals import DismissedAuthors, Restorer
 from serving.history import History
 from serving.kept import Keeper
+from serving.keys import KeyRing, Keys
+from serving.sessions import Sessions
 
 
 class Platform:
@@ -20,7 +24,12 @@ class Platform:
         self.settings = settings
         self.bundles = BundleKeeper(settings)
         self.history = History(settings)
-        self.accounts = Accounts(settings)
+        self.database = Database(settings)
+        self.accounts = Accounts(self.database)
+        self.sessions = Sessions(settings, self.database)
+        self.keys = KeyRing(settings, Keys(self.database))
+        self.dismissed_authors = DismissedAuthors(self.database)
+        self._restorer = Restorer(self.dismissed_authors, self.history)
         self.passwords = Passwords()
         self.decisions = Background(settings)
         self.kept = Keeper(settings)
@@ -29,6 +38,8 @@ class Platform:
     def start(self) -> None:
         """Begin following the champion and sending; waits for nothing."""
         self.bundles.start()
+        self.keys.start()
+        self._restorer.start()
         self.decisions.start()
         self.kept.start()
         threading.Thread(target=self.stream.warm_up, name="stream", daemon=True).start()
@@ -39,5 +50,7 @@ class Platform:
         self.kept.close()
         self.stream.close()
         self.bundles.close()
-        self.accounts.close()
+        self.keys.close()
+        self._restorer.close()
+        self.database.close()
         self.history.close()

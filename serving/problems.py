@@ -14,11 +14,13 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from bookworks.errors import BookworksError, TransientError
+from serving.audit import request_id
 
 logger = logging.getLogger("bookworks.serving")
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 _SHOWN = 200
+_SECRET_FIELDS = frozenset({"password", "refresh_token"})
 
 
 class ProblemModel(BaseModel):
@@ -81,7 +83,7 @@ def _of_validation(error: RequestValidationError) -> Problem:
     if first["type"] == "json_invalid":
         return Problem(400, "The body is no valid JSON", field="body", received=context.get("error"))
     allowed = ", ".join(f"{name} {value}" for name, value in context.items()) or None
-    secret = any(part in {"password"} for part in first["loc"])
+    secret = any(part in _SECRET_FIELDS for part in first["loc"])
     received = "(not shown)" if secret or first["type"] == "missing" else _short(first.get("input"))
     return Problem(
         422,
@@ -129,5 +131,7 @@ def install(app: FastAPI) -> None:
 
 def of_fault(error: Exception) -> Response:
     """500: our fault. The cause goes to the log, not to the caller."""
-    logger.error("a request failed: %s: %s", type(error).__name__, error, exc_info=error)
-    return Problem(500, "The service failed on this request", todo="report it with the time of the request.").response()
+    name = request_id.get()
+    logger.error("the request %s failed: %s: %s", name, type(error).__name__, error, exc_info=error)
+    todo = "report it with the X-Request-ID of this answer."
+    return Problem(500, "The service failed on this request", todo=todo).response()

@@ -19,10 +19,10 @@ from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
-from serving import again, asking, cursor, metrics, pipeline, replay, schemas
+from serving import again, asking, cursor, metrics, pipeline, rates, replay, schemas
 from serving.again import Kept
 from serving.asking import online_of
-from serving.auth import Caller, CallerDep
+from serving.auth import Caller, InteractionsCaller, RecommendCaller, UsersCaller
 from serving.bundles import Served
 from serving.kept import Answer
 from serving.lane import Lane
@@ -52,13 +52,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     words = {
         400: "The body is no JSON.",
         401: "No token or key, or a wrong or expired one.",
-        403: "A reader asked for another.",
+        403: "A reader asked for another, or the key lacks the scope.",
         404: "There is no such thing.",
         409: "The name is taken.",
         410: "The cursor is of a bundle that serves no more.",
         413: "The body is larger than 1 MiB.",
         422: "A field is missing or wrong; the answer names it.",
-        429: "Too many failed log-ins; see Retry-After.",
+        429: "Too many calls or failed log-ins; see Retry-After.",
         503: "A part that is needed is away; see Retry-After.",
     }
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemModel"}}}
@@ -96,11 +96,11 @@ def new_id() -> str:
 @router.post(
     "/recommend",
     response_model=schemas.RecommendResponse,
-    responses=problems(400, 401, 403, 410, 413, 422, 503),
+    responses=problems(400, 401, 403, 410, 413, 422, 429, 503),
     tags=["books"],
     summary="Books for a reader",
 )
-def recommend(body: schemas.RecommendRequest, caller: CallerDep, request: Request) -> Any:
+def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, request: Request) -> Any:
     """Books for a reader; a new reader and an empty history get an answer too.
 
     The answer's `decision_id` belongs into the interactions that follow from it. Its `next`, sent as `cursor`, asks for
@@ -238,8 +238,9 @@ def _index_of(served: Served, work_id: str) -> int:
 @router.get(
     "/books/{work_id}",
     response_model=schemas.Book,
-    responses=problems(404, 422, 503),
+    responses=problems(404, 422, 429, 503),
     tags=["books"],
+    dependencies=[rates.by_address("books")],
     summary="One book",
 )
 def book(work_id: BookId, request: Request, response: Response) -> Any:
@@ -256,8 +257,9 @@ def book(work_id: BookId, request: Request, response: Response) -> Any:
 @router.get(
     "/books/{work_id}/similar",
     response_model=schemas.SimilarResponse,
-    responses=problems(404, 422, 503),
+    responses=problems(404, 422, 429, 503),
     tags=["books"],
+    dependencies=[rates.by_address("books")],
     summary="Books like this one",
 )
 def similar(
@@ -297,11 +299,11 @@ def similar(
 @router.post(
     "/interactions",
     response_model=schemas.InteractionsResponse,
-    responses=problems(400, 401, 403, 413, 422, 503),
+    responses=problems(400, 401, 403, 413, 422, 429, 503),
     tags=["readers"],
     summary="What readers did",
 )
-async def interactions(body: schemas.InteractionsRequest, caller: CallerDep, request: Request) -> Any:
+async def interactions(body: schemas.InteractionsRequest, caller: InteractionsCaller, request: Request) -> Any:
     """Store up to 1,000 interactions; answered only when Kafka has them all (at most 2 s, else 503).
 
     Repeat with the same `event_id`: each counts once. The reader's next answer knows of them.
@@ -373,11 +375,11 @@ def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event
 @router.get(
     "/users/{user_id}",
     response_model=schemas.UserResponse,
-    responses=problems(401, 403, 404, 422),
+    responses=problems(401, 403, 404, 422, 429),
     tags=["readers"],
     summary="What is known of a reader",
 )
-def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
+def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     """Profile and recent history; a reader sees only its own."""
     caller.reader(user_id, "path.user_id")
     platform, trace = platform_of(request), Trace()
@@ -401,6 +403,7 @@ def user(user_id: UserId, caller: CallerDep, request: Request) -> Any:
         "tastes": pipeline.flat_tastes(profile.get("tastes")) or (account.tastes if account else []),
         "seen": _n_works(served, online.seen),
         "dismissed": _n_works(served, online.dismissed),
+        "dismissed_authors": sorted(online.dismissed_authors),
         "fallbacks": trace.fallbacks,
         **_as_served(served, user_id, online),
     }

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from bookworks.contracts.records import ContextText, EventKind, Id, Utc
+from bookworks.contracts.records import ContextText, Id, ReaderKind, Utc
 
 N_DEFAULT, N_MAX = 10, 100
 EVENTS_MAX = 1000
+HISTORY_DEFAULT = 50
 EXCLUDE_MAX = 1000
 FILTER_MAX = 20
 SESSION_MAX = 100
@@ -278,7 +279,7 @@ class Interaction(Request):
     """One thing that a reader did with a book."""
 
     event_id: uuid.UUID | None = Field(None, description="Makes a repeat harmless; left out, the service gives one.")
-    kind: EventKind
+    kind: ReaderKind
     user_id: CleanId | None = Field(None, description="As in /v1/recommend.")
     work_id: CleanId | None = None
     edition_id: CleanId | None = Field(None, description="Edition id or ISBN.")
@@ -363,17 +364,29 @@ class LoginRequest(Request):
     password: str = Field(min_length=1, max_length=200)
 
 
+class RefreshRequest(Request):
+    """A session that goes on, or ends."""
+
+    refresh_token: str = Field(
+        min_length=1,
+        max_length=200,
+        description="From sign-up, log-in or the last refresh.",
+        examples=["0f8e6c1d2b3a4958a7b6c5d4e3f20190.dGhlIHNlY3JldCBvZiBhIHJlZnJlc2ggdG9rZW4gaXMgdGhpcw"],
+    )
+
+
 class TokenResponse(BaseModel):
-    """A reader's token: send it as `Authorization: Bearer …`."""
+    """A reader's tokens: the access token is sent as `Authorization: Bearer …`, the refresh token to /v1/auth alone."""
 
     user_id: str
     access_token: str
+    refresh_token: str = Field(description="For one use at /v1/auth/refresh, which answers with the next.")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the word of RFC 6750, no secret
     expires_in: int = Field(description="Seconds.")
 
 
 class SignupResponse(TokenResponse):
-    """The new reader's token."""
+    """The new reader's tokens."""
 
     unknown_books: list[str] = Field(description="Loved books that the catalogue does not have.")
     fallbacks: list[str] = Field(description="Parts that were away: `history`.")
@@ -385,6 +398,47 @@ class HistoryItem(BaseModel):
     work_id: str
     title: str | None
     weight: float
+
+
+class HistoryBook(HistoryItem):
+    """One book of a reader's whole history."""
+
+    author: str | None
+    at: datetime | None = Field(description="When the reader last had to do with it; empty for what is long ago.")
+    read: bool = Field(description="Read or owned.")
+
+
+class HistoryResponse(BaseModel):
+    """A page of a reader's history."""
+
+    user_id: str
+    total: int = Field(description="Books of the whole history.")
+    items: list[HistoryBook] = Field(description="The latest first.")
+    next: int | None = Field(description="`offset` of the next page; empty on the last one.")
+
+
+class ExportedAccount(BaseModel):
+    """An account without its password's hash."""
+
+    username: str
+    country: str | None
+    birth_year: int | None
+    tastes: list[str]
+    created_at: datetime
+
+
+class Export(BaseModel):
+    """All that the service keeps of a reader."""
+
+    user_id: str
+    exported_at: datetime
+    account: ExportedAccount | None
+    profile: dict[str, Any] = Field(description="Country, age, tastes, as recommendations use them.")
+    in_model: bool = Field(description="Whether the model that serves was taught with what the reader did.")
+    history: list[HistoryBook]
+    kept_books: list[str] = Field(description="The history's books by the ids that events named, joined by `/`.")
+    dismissed_books: list[str]
+    dismissed_authors: list[str]
 
 
 class UserResponse(BaseModel):
@@ -399,6 +453,7 @@ class UserResponse(BaseModel):
     history: list[HistoryItem] = Field(description="The latest first, at most 50.")
     seen: int = Field(description="Works read or owned.")
     dismissed: int
+    dismissed_authors: list[str] = Field(description="Authors sent away, by id or name.")
     tier: str | None = Field(description="The tier that would answer now; empty while no bundle is loaded.")
     fallbacks: list[str] = Field(description="Parts that were away: `history`, `accounts`.")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from bookworks.models.search import Hit, TypedIsbn, typed_isbn
 from bookworks.models.text_index import words_of
 from serving import asking, pipeline, schemas
-from serving.auth import Caller, caller_if_any
+from serving.auth import Caller, RecommendCallerIfAny
 from serving.bundles import Served
 from serving.facets import Bools, Filters
 from serving.pipeline import Trace
@@ -23,8 +23,6 @@ QUERY_MAX = 200
 ISBN, ISBN_SLIP = "isbn", "isbn_slip"
 _LOOKED_AT = 4 * schemas.N_MAX  # of which twins are left out
 _TYPED = 1.0  # score of a book whose ISBN was typed
-
-CallerIfAny = Annotated[Caller | None, Depends(caller_if_any)]
 
 
 class FoundBook(BaseModel):
@@ -91,10 +89,10 @@ class Asked(BaseModel):
 @router.get(
     "/search",
     response_model=SearchResponse,
-    responses=problems(401, 403, 422, 503),
+    responses=problems(401, 403, 422, 429, 503),
     summary="Find books",
 )
-def search(asked: Annotated[Asked, Query()], caller: CallerIfAny, request: Request) -> Any:
+def search(asked: Annotated[Asked, Query()], caller: RecommendCallerIfAny, request: Request) -> Any:
     """Books whose title, author or series has the words, in any order and with slips of the pen, or that have the ISBN.
 
     What is near to the best of these follows. Needs no token, except with `personalised`.

@@ -13,7 +13,7 @@ import bentoml
 
 from bookworks.settings import get_settings
 from serving import tracing
-from serving.middleware import BodyLimit, BoundedMetrics, ProbesFirst
+from serving.middleware import BoundedMetrics, ProbesFirst, entrance
 
 REQUEST_TIMEOUT_S = 30
 _QUIET = ("kafka", "httpx", "httpcore", "psycopg", "psycopg.pool", "botocore")
@@ -44,6 +44,7 @@ class BookworksService:
     """Recommended books for readers."""
 
     def __init__(self) -> None:
+        from serving import audit
         from serving.app import make_app
         from serving.platform import Platform
 
@@ -53,9 +54,10 @@ class BookworksService:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if settings.otlp_url:
             tracing.start(settings)
+        audit.to_stdout()
         self.platform = Platform(settings)
         self.platform.start()
-        entry.app = make_app(self.platform)
+        entry.app = entrance(make_app(self.platform))
 
     @bentoml.on_shutdown
     def close(self) -> None:
@@ -65,5 +67,4 @@ class BookworksService:
 
 
 BookworksService.add_asgi_middleware(BoundedMetrics)
-BookworksService.add_asgi_middleware(BodyLimit)
 BookworksService.add_asgi_middleware(ProbesFirst, probes=entry)

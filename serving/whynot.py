@@ -56,7 +56,7 @@ def _by_history(served: Served, known: Known, index: int) -> list[Reason]:
     away = known.banned - known.read
     cases = (
         ("read", known.read, "The reader has read or owns it"),
-        ("dismissed", away, "The reader has sent it away"),
+        ("dismissed", away, "The reader has sent it or its author away"),
         ("twin_of_read", _wide(served, known.read) - known.read, "The same title and author as a book that was read"),
         ("twin_of_dismissed", _wide(served, away) - away, "The same title and author as a book that was sent away"),
     )

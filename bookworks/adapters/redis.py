@@ -14,7 +14,7 @@ from redis.client import NEVER_DECODE
 from redis.retry import Retry
 
 from bookworks.contracts import online
-from bookworks.contracts.records import CONSUMED_KINDS, Event, weight_of
+from bookworks.contracts.records import CONSUMED_KINDS, FORGET, Event, weight_of
 from bookworks.errors import TransientError
 from bookworks.settings import Settings
 
@@ -23,6 +23,9 @@ from bookworks.settings import Settings
 _REMEMBER = """
 local book, at, weight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl = ARGV[6]
+local forgotten = tonumber(redis.call('HGET', KEYS[5], ARGV[8]) or '-1')
+redis.call('EXPIRE', KEYS[5], ttl)
+if at <= forgotten then return 0 end
 if ARGV[5] == '1' then
   redis.call('SADD', KEYS[4], book)
   redis.call('EXPIRE', KEYS[4], ttl)
@@ -44,7 +47,38 @@ if ARGV[4] == '1' then
 end
 return 1
 """
-_READER_KEYS = (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED)
+# A reader takes back what it did with one book up to a time. A second time it changes nothing, so the consumer may come
+# long after the service, when the reader has read the book again; what is later than that time stays. (Weights have no
+# times: that of such a book may then be one from before.)
+_FORGET = """
+local id, at = ARGV[1], tonumber(ARGV[2])
+if tonumber(redis.call('HGET', KEYS[5], id) or '-1') >= at then return 0 end
+redis.call('HSET', KEYS[5], id, ARGV[2])
+redis.call('EXPIRE', KEYS[5], ARGV[3])
+local function gone(book)
+  if book ~= id and string.sub(book, 1, #id + #ARGV[4]) ~= id .. ARGV[4] then return false end
+  return tonumber(redis.call('ZSCORE', KEYS[1], book) or '-1') <= at
+end
+for _, key in ipairs({KEYS[3], KEYS[4]}) do
+  for _, book in ipairs(redis.call('SMEMBERS', key)) do
+    if gone(book) then redis.call('SREM', key, book) end
+  end
+end
+for _, book in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if gone(book) then
+    redis.call('ZREM', KEYS[1], book)
+    redis.call('HDEL', KEYS[2], book)
+  end
+end
+return 1
+"""
+# One call more in a window that begins with its first: how many there were, and in how many ms it ends.
+_COUNT = """
+local calls = redis.call('INCR', KEYS[1])
+if calls == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return {calls, redis.call('PTTL', KEYS[1])}
+"""
+_READER_KEYS = (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED, online.FORGOTTEN)
 _IN_ONE_PIPELINE = 1000
 
 
@@ -78,6 +112,7 @@ class OnlineReader:
         seen: books read or owned.
         dismissed: books sent away.
         profile: country, age_bin, tastes (decoded from JSON).
+        dismissed_authors: ids or names of authors sent away.
         latest_at: time of the latest event of the history.
         shown: works of the last slates -> when they were last shown, ms since 1970; says nothing of the reader.
     """
@@ -87,12 +122,15 @@ class OnlineReader:
     seen: set[str] = field(default_factory=set)
     dismissed: set[str] = field(default_factory=set)
     profile: dict[str, Any] = field(default_factory=dict)
+    dismissed_authors: set[str] = field(default_factory=set)
     latest_at: datetime | None = None
     shown: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 def remember(client: redis.Redis, events: Iterable[Event]) -> int:
     """Put events into their readers' state; the same event twice, or in another order, leaves the same state.
+
+    An event of kind `forget` takes back what came before it, whenever that is written.
 
     Args:
         client: from `connect`.
@@ -104,23 +142,16 @@ def remember(client: redis.Redis, events: Iterable[Event]) -> int:
     Raises:
         TransientError: Redis does not answer; some may have been written.
     """
-    script = client.register_script(_REMEMBER)
+    remember_one, forget_one = client.register_script(_REMEMBER), client.register_script(_FORGET)
     written = 0
     try:
         pipe = client.pipeline(transaction=False)
         for event in events:
             if event.kind == "impression":
                 continue
-            book = online.book_of(event.edition_id, event.work_id)
-            at_ms = int(event.occurred_at.timestamp() * 1000) if event.occurred_at else 0
-            weight = round(weight_of(event.kind, event.value), 4)
             keys = [key.format(event.user_id) for key in _READER_KEYS]
-            consumed, dismissed = int(event.kind in CONSUMED_KINDS), int(event.kind == "dismiss")
-            script(
-                keys=keys,
-                args=[book, at_ms, weight, consumed, dismissed, online.TTL_S, online.HISTORY_LENGTH],
-                client=pipe,
-            )
+            script, args = (forget_one, _forgotten(event)) if event.kind == FORGET else (remember_one, _done(event))
+            script(keys=keys, args=args, client=pipe)
             written += 1
             if len(pipe) >= _IN_ONE_PIPELINE:
                 pipe.execute()
@@ -128,6 +159,29 @@ def remember(client: redis.Redis, events: Iterable[Event]) -> int:
     except redis.RedisError as error:
         raise away(error) from error
     return written
+
+
+def _at_ms(event: Event) -> int:
+    return int(event.occurred_at.timestamp() * 1000) if event.occurred_at else 0
+
+
+def _done(event: Event) -> list[Any]:
+    """Arguments of `_REMEMBER`."""
+    return [
+        online.book_of(event.edition_id, event.work_id),
+        _at_ms(event),
+        round(weight_of(event.kind, event.value), 4),
+        int(event.kind in CONSUMED_KINDS),
+        int(event.kind == "dismiss"),
+        online.TTL_S,
+        online.HISTORY_LENGTH,
+        online.surest_id(event.edition_id, event.work_id),
+    ]
+
+
+def _forgotten(event: Event) -> list[Any]:
+    """Arguments of `_FORGET`."""
+    return [online.surest_id(event.edition_id, event.work_id), _at_ms(event), online.TTL_S, online.BETWEEN]
 
 
 def save_profile(client: redis.Redis, user_id: str, profile: Mapping[str, Any]) -> None:
@@ -170,7 +224,7 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
     Raises:
         TransientError: Redis does not answer in time.
     """
-    history, weights, seen, dismissed = (key.format(user_id) for key in _READER_KEYS)
+    history, weights, seen, dismissed, _ = (key.format(user_id) for key in _READER_KEYS)
     pipe = client.pipeline(transaction=False)
     pipe.zrevrange(history, 0, online.HISTORY_LENGTH - 1, withscores=True)
     pipe.hgetall(weights)
@@ -178,8 +232,9 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
     pipe.smembers(dismissed)
     pipe.hgetall(online.PROFILE.format(user_id))
     pipe.zrange(online.SHOWN.format(user_id), 0, -1, withscores=True)
+    pipe.smembers(online.DISMISSED_AUTHORS.format(user_id))
     try:
-        timed, raw_weights, read, away_ids, profile, shown = pipe.execute()
+        timed, raw_weights, read, away_ids, profile, shown, authors = pipe.execute()
     except redis.RedisError as error:
         raise away(error) from error
     return OnlineReader(
@@ -188,6 +243,7 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
         seen=set(read),
         dismissed=set(away_ids),
         profile=_decoded(profile),
+        dismissed_authors=set(authors),
         latest_at=datetime.fromtimestamp(timed[0][1] / 1000, UTC) if timed and timed[0][1] > 0 else None,
         shown=dict(shown),
     )
@@ -237,6 +293,72 @@ def read_decision(client: redis.Redis, decision_id: str) -> bytes | None:
         raise away(error) from error
 
 
+def dismiss_authors(client: redis.Redis, authors: Mapping[str, Iterable[str]]) -> None:
+    """Note authors whom readers do not want to see, user id -> ids or names; they are kept until they are taken back.
+
+    Raises:
+        TransientError: Redis does not answer; some may have been written.
+    """
+    pipe = client.pipeline(transaction=False)
+    try:
+        for user_id, names in authors.items():
+            pipe.sadd(online.DISMISSED_AUTHORS.format(user_id), *names)
+            if len(pipe) >= _IN_ONE_PIPELINE:
+                pipe.execute()
+        pipe.execute()
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def take_back_authors(client: redis.Redis, user_id: str, authors: Iterable[str]) -> None:
+    """Show these authors again.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    try:
+        client.srem(online.DISMISSED_AUTHORS.format(user_id), *authors)
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def has_dismissed_authors(client: redis.Redis) -> bool:
+    """Whether all were written (`note_dismissed_authors`) since this Redis was last empty.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    try:
+        return bool(client.exists(online.DISMISSED_AUTHORS_KNOWN))
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def note_dismissed_authors(client: redis.Redis) -> None:
+    """Note that all were written.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    try:
+        client.set(online.DISMISSED_AUTHORS_KNOWN, 1)
+    except redis.RedisError as error:
+        raise away(error) from error
+
+
+def read_times(client: redis.Redis, user_id: str) -> dict[str, datetime]:
+    """When the reader last had to do with each book of its history, the latest first.
+
+    Raises:
+        TransientError: Redis does not answer in time.
+    """
+    try:
+        rows = client.zrevrange(online.HISTORY.format(user_id), 0, -1, withscores=True)
+    except redis.RedisError as error:
+        raise away(error) from error
+    return {book: datetime.fromtimestamp(at_ms / 1000, UTC) for book, at_ms in cast("Any", rows)}
+
+
 def _decoded(profile: dict[str, str]) -> dict[str, Any]:
     decoded: dict[str, Any] = dict(profile)
     if "tastes" in decoded:
@@ -271,6 +393,20 @@ def forget_logins(client: redis.Redis, who: str) -> None:
         client.delete(online.LOGIN_ATTEMPTS.format(who))
     except redis.RedisError as error:
         raise away(error) from error
+
+
+def count_call(client: redis.Redis, who: str) -> tuple[int, int]:
+    """Count one more call, in one round trip; returns how many there were in the running minute, and its rest in s.
+
+    Raises:
+        TransientError: Redis does not answer.
+    """
+    script = client.register_script(_COUNT)
+    try:
+        calls, left_ms = cast("Any", script(keys=[online.CALLS.format(who)], args=[online.CALLS_WINDOW_S * 1000]))
+    except redis.RedisError as error:
+        raise away(error) from error
+    return int(calls), max(1, -(-int(left_ms) // 1000))
 
 
 def away(error: Exception) -> TransientError:

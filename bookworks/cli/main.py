@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "works": ("spark_jobs.works.cli", "app", "Which editions are one book: cluster, match, evaluate, decide."),
     "evaluate": ("training.evaluate_cli", "evaluate", "Fit and rank every model on a split, beside the floors."),
     "models": ("training.models_cli", "app", "List, promote and roll back bundles."),
+    "keys": ("serving.keys_cli", "app", "Make, list and revoke the API keys of calling services."),
     "bench": ("analytics.bench", "app", "Measure speed on this machine; writes JSON."),
 }
 

@@ -15,6 +15,10 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
+class Done(Answer):
+    """An answer that says nothing but that it is done."""
+
+
 class RecommendedBook(Answer):
     """One book of a slate."""
 
@@ -172,16 +176,17 @@ class Interactions(Answer):
 
 
 class Token(Answer):
-    """A reader's token."""
+    """A reader's tokens."""
 
     user_id: str
     access_token: str
+    refresh_token: str
     token_type: str
     expires_in: int
 
 
 class Signup(Token):
-    """A new reader's token."""
+    """A new reader's tokens."""
 
     unknown_books: list[str]
     fallbacks: list[str]
@@ -193,6 +198,37 @@ class HistoryItem(Answer):
     work_id: str
     title: str | None
     weight: float
+
+
+class HistoryBook(HistoryItem):
+    """One book of a reader's whole history."""
+
+    author: str | None
+    at: datetime | None
+    read: bool
+
+
+class History(Answer):
+    """A page of a reader's history."""
+
+    user_id: str
+    total: int
+    items: list[HistoryBook]
+    next: int | None
+
+
+class Export(Answer):
+    """All that the service keeps of a reader."""
+
+    user_id: str
+    exported_at: datetime
+    account: dict[str, Any] | None
+    profile: dict[str, Any]
+    in_model: bool
+    history: list[HistoryBook]
+    kept_books: list[str]
+    dismissed_books: list[str]
+    dismissed_authors: list[str]
 
 
 class User(Answer):
@@ -207,6 +243,7 @@ class User(Answer):
     history: list[HistoryItem]
     seen: int
     dismissed: int
+    dismissed_authors: list[str]
     tier: str | None
     fallbacks: list[str]
 

@@ -188,6 +188,27 @@ class Client:
         """What is known of a reader."""
         return self._call(answers.User, "GET", f"/users/{_part(user_id)}")
 
+    def history(self, user_id: str, *, n: int = 50, offset: int = 0) -> answers.History:
+        """A page of a reader's whole history; its `next` is the offset of the next one."""
+        query = {"n": n, "offset": offset}
+        return self._call(answers.History, "GET", f"/users/{_part(user_id)}/history", query=query)
+
+    def forget(self, user_id: str, book_id: str) -> None:
+        """Take a book out of a reader's history, for good."""
+        self._call(answers.Done, "DELETE", f"/users/{_part(user_id)}/history/{_part(book_id)}")
+
+    def dismiss_author(self, user_id: str, author: str) -> None:
+        """Recommend no book of this author, named by id or name, to the reader any more."""
+        self._call(answers.Done, "PUT", f"/users/{_part(user_id)}/dismissed-authors/{_part(author)}")
+
+    def take_back_author(self, user_id: str, author: str) -> None:
+        """Recommend books of this author again."""
+        self._call(answers.Done, "DELETE", f"/users/{_part(user_id)}/dismissed-authors/{_part(author)}")
+
+    def export(self, user_id: str) -> answers.Export:
+        """All that the service keeps of a reader."""
+        return self._call(answers.Export, "GET", f"/users/{_part(user_id)}/export")
+
     def signup(
         self,
         username: str,
@@ -207,8 +228,17 @@ class Client:
         return self._call(answers.Signup, "POST", "/auth/signup", body=body, harmless=False)
 
     def login(self, username: str, password: str) -> answers.Token:
-        """A token for a reader."""
+        """Tokens for a reader."""
         return self._call(answers.Token, "POST", "/auth/login", body={"username": username, "password": password})
+
+    def refresh(self, refresh_token: str) -> answers.Token:
+        """The next tokens of a session. Not repeated where no answer came: a token is good for one use."""
+        body = {"refresh_token": refresh_token}
+        return self._call(answers.Token, "POST", "/auth/refresh", body=body, harmless=False)
+
+    def logout(self, refresh_token: str) -> None:
+        """End a session."""
+        self._call(answers.Done, "POST", "/auth/logout", body={"refresh_token": refresh_token})
 
     def current_models(self) -> answers.CurrentModels:
         """What serves now; for calling services."""
@@ -255,7 +285,7 @@ class Client:
         if not answer.is_success:
             raise problem_of(answer)
         try:
-            return kind.model_validate_json(answer.content)
+            return kind.model_validate_json(answer.content or b"{}")
         except ValidationError as error:
             raise TerminalError(
                 "The service's answer is none that this client knows", received=answer.text[:200],

@@ -13,26 +13,38 @@ HISTORY = "reader:{}:history"  # sorted set: books, scored by time in ms
 HISTORY_WEIGHTS = "reader:{}:weights"  # hash: book -> weight 0..1
 SEEN = "reader:{}:seen"  # set: books read or owned, never recommended again
 DISMISSED = "reader:{}:dismissed"  # set: books the reader sent away
+FORGOTTEN = "reader:{}:forgotten"  # hash: a book's surest id -> time in ms up to which its events do not count
+DISMISSED_AUTHORS = "reader:{}:dismissed_authors"  # set: ids or names of authors the reader sent away
 SHOWN = "reader:{}:shown"  # sorted set: works shown, scored by the time in ms of the last time
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
 # Not of a reader: `{}` is the decision's id, and a digest of name and address.
 DECISION = "decision:{}"  # bytes: what was answered and why, packed by the service
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet
+# Not of a reader: there once all dismissed authors were written from the service's data base.
+DISMISSED_AUTHORS_KNOWN = "dismissed_authors:known"
+# Not of a reader; `{}` is class of routes, kind of caller, caller.
+CALLS = "calls:{}"  # number: requests in this minute
 
 HISTORY_LENGTH = 200
 SHOWN_LENGTH = 200
 SHOWN_TTL_S = 30 * DAY_S
 TTL_S = 400 * DAY_S
 LOGIN_WINDOW_S = 60
+CALLS_WINDOW_S = 60
 
-_BETWEEN = "\x1f"  # not printable, so no id of the service holds it
+BETWEEN = "\x1f"  # not printable, so no id of the service holds it
 
 
 def book_of(edition_id: str | None, work_id: str | None) -> str:
     """A book as a reader's state keeps it: the ids of its event, edition first; at least one is given."""
-    return _BETWEEN.join(one for one in (edition_id, work_id) if one)
+    return BETWEEN.join(one for one in (edition_id, work_id) if one)
 
 
 def ids_of(book: str) -> list[str]:
     """The ids of a kept book, the surest first: an edition stays itself when its work is merged or split."""
-    return book.split(_BETWEEN)
+    return book.split(BETWEEN)
+
+
+def surest_id(edition_id: str | None, work_id: str | None) -> str:
+    """The id by which a book is forgotten."""
+    return ids_of(book_of(edition_id, work_id))[0]

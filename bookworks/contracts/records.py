@@ -13,7 +13,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION: Literal[1] = 1
-EventKind = Literal["view", "click", "rating", "shelve", "loan", "purchase", "dismiss", "impression"]
+ReaderKind = Literal["view", "click", "rating", "shelve", "loan", "purchase", "dismiss", "impression"]
+FORGET: Literal["forget"] = "forget"  # the reader takes back all that it did with this book until `occurred_at`
+EventKind = Literal[ReaderKind, "forget"]
 
 # How much one event says about a reader's liking; a rating is weighed by its value instead.
 KIND_WEIGHTS: dict[str, float] = {

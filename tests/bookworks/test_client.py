@@ -91,6 +91,17 @@ def test_a_calling_service_goes_through_every_endpoint(books: Client, app: App, 
     made = books.signup("ada", PASSWORD, country="Germany", authors=["Author 3"], books=["w005", "none"])
     assert made.unknown_books == ["none"]
     assert books.login("ada", PASSWORD).user_id == made.user_id
+    following = books.refresh(made.refresh_token)
+    assert following.user_id == made.user_id
+    books.logout(following.refresh_token)
+    with pytest.raises(ProblemError, match="refresh token"):
+        books.refresh(following.refresh_token)
+    assert [item.work_id for item in books.history("r001", n=1).items] == [first.work_id]
+    books.dismiss_author("r001", "Author 3")
+    assert books.export("r001").dismissed_authors == books.user("r001").dismissed_authors == ["Author 3"]
+    books.take_back_author("r001", "Author 3")
+    books.forget("r001", first.work_id)
+    assert (books.history("r001").total, books.user("r001").dismissed_authors) == (0, [])
     assert books.current_models().models[0].name == "item_filter"
     assert _templates(app) == _endpoints(app) - NOT_FOR_CALLERS, "an endpoint has no method of the client in this test"
 
@@ -147,9 +158,11 @@ def test_answers_have_the_fields_of_the_openapi_page(app: App) -> None:
     schemas = page["components"]["schemas"]
     names = {"Recommendations": "RecommendResponse", "Similar": "SimilarResponse", "Search": "SearchResponse",
              "Interactions": "InteractionsResponse", "Token": "TokenResponse", "Signup": "SignupResponse",
-             "User": "UserResponse", "Decision": "DecisionResponse", "WhyNot": "WhyNotResponse"}  # fmt: skip
+             "User": "UserResponse", "History": "HistoryResponse",
+             "Decision": "DecisionResponse", "WhyNot": "WhyNotResponse"}  # fmt: skip
     kinds = [kind for kind in vars(answers).values()
-             if isinstance(kind, type) and issubclass(kind, answers.Answer) and kind is not answers.Answer]  # fmt: skip
+             if isinstance(kind, type) and issubclass(kind, answers.Answer)
+             and kind not in {answers.Answer, answers.Done}]  # fmt: skip
     assert len(kinds) > 10
     for kind in kinds:
         there = schemas[names.get(kind.__name__, kind.__name__)]["properties"]
@@ -213,7 +226,7 @@ def test_a_sign_up_that_may_have_been_heard_is_not_repeated() -> None:
         client.signup("ada", PASSWORD)
     assert len(transport.bodies) == 1
     made = httpx.Response(201, json={"user_id": "u", "access_token": "t", "token_type": "bearer", "expires_in": 9,
-                                     "unknown_books": [], "fallbacks": []})  # fmt: skip
+                                     "refresh_token": "r", "unknown_books": [], "fallbacks": []})  # fmt: skip
     client, transport, _ = told(httpx.ConnectError("refused"), away(0), made)
     assert client.signup("ada", PASSWORD).user_id == "u"
 

@@ -53,9 +53,9 @@ class Shell:
         assert plain[0] == "-s", f"{plain[0]}: say here what curl does with it"
         (url,) = plain[1:]
         headers = dict(self._filled(header).split(": ", 1) for header in options.get("-H", []))
-        (body,) = options.get("-d", [None])
-        method = options.get("-X", ["GET" if body is None else "POST"])[0]
-        answer = self.client.request(method, url, headers=headers, content=body)
+        (body,) = (word and self._filled(word) for word in options.get("-d", [""]))
+        method = options.get("-X", ["POST" if body else "GET"])[0]
+        answer = self.client.request(method, url, headers=headers, content=body or None)
         self._keep(answer)
         return answer
 
@@ -70,6 +70,7 @@ class Shell:
         body = answer.json() if answer.headers.get("content-type") == "application/json" else {}
         if isinstance(body, dict) and "access_token" in body:
             self.variables["TOKEN"], self.reader = body["access_token"], body["user_id"]
+            self.variables["REFRESH"] = body["refresh_token"]
         if isinstance(body, dict) and "decision_id" in body:
             self.decision = body["decision_id"]
 

@@ -4,6 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serving.app import make_app
+from serving.middleware import entrance
 from tests.serving.fakes import KEY, FakePlatform, served
 from tests.support.bundles import make_tiny_bundle
 
@@ -20,7 +21,7 @@ def platform(tiny_bundle: Path) -> FakePlatform:
 
 @pytest.fixture
 def client(platform: FakePlatform) -> TestClient:
-    return TestClient(make_app(platform), raise_server_exceptions=False)
+    return TestClient(entrance(make_app(platform)), raise_server_exceptions=False)
 
 
 @pytest.fixture

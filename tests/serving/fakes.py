@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,8 @@ import numpy as np
 from pydantic import SecretStr
 
 from bookworks.adapters.redis import OnlineReader
-from bookworks.contracts.online import book_of
-from bookworks.contracts.records import Decision, Event, Reader, weight_of
+from bookworks.contracts.online import book_of, ids_of, surest_id
+from bookworks.contracts.records import CONSUMED_KINDS, Decision, Event, Reader, weight_of
 from bookworks.errors import TransientError
 from bookworks.models.bundle import Bundle, top
 from bookworks.settings import Settings
@@ -22,8 +23,10 @@ from serving.auth import Passwords
 from serving.bundles import Served
 from serving.catalogue import Catalogue
 from serving.kept import Answer, packed, unpacked
+from serving.keys import Key, KeyRing, digest_of
 from serving.policy import Policy, load
 from serving.rules import Rules
+from serving.sessions import Session
 
 KEY = "a key of sixteen characters"
 SECRET = "a secret that is long enough for every algorithm of the family: HS512"
@@ -57,6 +60,9 @@ class FakeHistory:
     def __init__(self) -> None:
         self.readers: dict[str, OnlineReader] = {}
         self.logins: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.at: dict[tuple[str, str], datetime] = {}
+        self.forgotten: dict[tuple[str, str], datetime] = {}
         self.away = False
 
     def count_login(self, who: str) -> int:
@@ -64,6 +70,12 @@ class FakeHistory:
             raise TransientError("away")
         self.logins[who] += 1
         return self.logins[who]
+
+    def count_call(self, who: str) -> tuple[int, int]:
+        if self.away:
+            raise TransientError("away")
+        self.calls[who] += 1
+        return self.calls[who], 42
 
     def forget_logins(self, who: str) -> None:
         del self.logins[who]
@@ -78,15 +90,35 @@ class FakeHistory:
             raise TransientError("away")
         return self.readers.get(user_id, OnlineReader())
 
+    def times(self, user_id: str) -> dict[str, datetime]:
+        return {book: self.at[user_id, book] for book in self.read(user_id).history}
+
     def remember(self, events: Sequence[Event]) -> None:
         for event in events:
             reader = self._reader(event.user_id)
-            book = book_of(event.edition_id, event.work_id)
-            if event.kind == "dismiss":
+            book, surest = (of(event.edition_id, event.work_id) for of in (book_of, surest_id))
+            if event.kind == "forget":
+                self.forgotten[event.user_id, surest] = event.occurred_at
+                for books in (reader.history, reader.weights, reader.seen, reader.dismissed):
+                    for gone in [one for one in books if ids_of(one)[0] == surest]:
+                        books.pop(gone) if isinstance(books, dict) else books.remove(gone)
+            elif event.kind == "dismiss":
                 reader.dismissed.add(book)
-            elif event.kind != "impression":
+            elif event.kind != "impression" and event.occurred_at > self.forgotten.get(
+                (event.user_id, surest), datetime.min.replace(tzinfo=UTC)
+            ):
                 reader.history.insert(0, book)
                 reader.weights[book] = weight_of(event.kind, event.value)
+                self.at[event.user_id, book] = event.occurred_at
+                if event.kind in CONSUMED_KINDS:
+                    reader.seen.add(book)
+
+    def dismiss_authors(self, authors: Mapping[str, Iterable[str]]) -> None:
+        for user_id, names in authors.items():
+            self._reader(user_id).dismissed_authors.update(names)
+
+    def take_back_authors(self, user_id: str, authors: Iterable[str]) -> None:
+        self._reader(user_id).dismissed_authors.difference_update(authors)
 
     def save_profile(self, user_id: str, profile: Mapping[str, Any]) -> None:
         self._reader(user_id).profile.update({k: v for k, v in profile.items() if v is not None})
@@ -140,6 +172,70 @@ class FakeAccounts:
         return self.rows.get(user_id)
 
 
+class FakeDismissedAuthors:
+    """Postgres in a dictionary."""
+
+    def __init__(self, accounts: FakeAccounts) -> None:
+        self.accounts, self.kept = accounts, dict[str, set[str]]()
+
+    def add(self, user_id: str, author: str) -> None:
+        self.accounts._check()
+        self.kept.setdefault(user_id, set()).add(author)
+
+    def remove(self, user_id: str, authors: list[str]) -> None:
+        self.accounts._check()
+        self.kept.get(user_id, set()).difference_update(authors)
+
+    def of(self, user_id: str) -> list[str]:
+        self.accounts._check()
+        return sorted(self.kept.get(user_id, set()))
+
+
+class FakeSessions:
+    """Postgres in a dictionary: family -> the number of the token that is good; a token is `family.number`."""
+
+    def __init__(self, accounts: FakeAccounts) -> None:
+        self.accounts, self.good, self.readers = accounts, dict[str, int](), dict[str, str]()
+
+    def open(self, user_id: str) -> Session:
+        self.accounts._check()
+        family = f"family-{len(self.readers)}"
+        self.good[family], self.readers[family] = 0, user_id
+        return Session(user_id, f"{family}.0")
+
+    def refresh(self, token: str) -> Session | None:
+        self.accounts._check()
+        family, _, number = token.partition(".")
+        if self.good.get(family) != (int(number) if number.isdigit() else -1):
+            self.good.pop(family, None)
+            return None
+        self.good[family] += 1
+        return Session(self.readers[family], f"{family}.{self.good[family]}")
+
+    def close(self, token: str) -> str | None:
+        self.accounts._check()
+        family = token.partition(".")[0]
+        return None if self.good.pop(family, None) is None else self.readers[family]
+
+
+class FakeKeys:
+    """The table of keys as a list: one for each set of scopes that was asked for."""
+
+    def __init__(self) -> None:
+        self.kept: list[Key] = []
+        self.away = False
+
+    def add(self, name: str, *scopes: str) -> str:
+        secret = f"the secret of {name}"
+        self.kept.append(Key(name, digest_of(secret), frozenset(scopes)))
+        return secret
+
+    def all(self) -> list[Key]:
+        if self.away:
+            raise TransientError("away")
+        return list(self.kept)
+
+
 class FakeDecisions:
     def __init__(self) -> None:
         self.kept: list[Decision] = []
@@ -174,6 +270,10 @@ class FakePlatform:
         self.bundles = SimpleNamespace(current=served)
         self.history, self.stream, self.accounts = FakeHistory(), FakeStream(), FakeAccounts()
         self.decisions, self.passwords = FakeDecisions(), Passwords()
+        self.sessions = FakeSessions(self.accounts)
+        self.dismissed_authors = FakeDismissedAuthors(self.accounts)
+        self.kept_keys = FakeKeys()
+        self.keys = KeyRing(self.settings, self.kept_keys)
         self.kept = FakeKept(self.history)
 
 

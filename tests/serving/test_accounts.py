@@ -8,11 +8,13 @@ import pytest
 
 from bookworks.errors import TransientError
 from serving.accounts import Accounts
+from serving.breaker import Breaker
+from serving.database import Database
 from serving.problems import Problem
 from tests.serving.fakes import settings
 
 
-class Database:
+class Server:
     """One table, there or not; what a transaction made is gone when it fails."""
 
     def __init__(self):
@@ -43,9 +45,9 @@ class Database:
 
 @pytest.fixture
 def accounts():
-    made = Accounts(settings())
-    made._pool = Database()
-    return made
+    database = Database(settings())
+    database._pool = Server()
+    return Accounts(database)
 
 
 def test_a_first_request_that_fails_does_not_take_the_table_back(accounts):
@@ -57,8 +59,8 @@ def test_a_first_request_that_fails_does_not_take_the_table_back(accounts):
 
 def test_a_table_that_is_gone_is_made_again(accounts):
     accounts.by_id("u1")
-    accounts._pool.there = False
+    accounts._database._pool.there = False
     with pytest.raises(TransientError):
         accounts.by_id("u1")
-    accounts._breaker._closed_again = 0.0
+    accounts._database._breaker = Breaker("Postgres")  # some time later
     assert accounts.by_id("u1") is None

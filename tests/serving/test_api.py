@@ -228,9 +228,12 @@ def test_a_body_that_is_no_json_is_a_callers_mistake(client, key, content):
         ("/v1/recommend", rb'{"user_id":"\ud800"}'),
     ],
 )
-def test_half_a_character_is_a_callers_mistake(client, key, path, content):
-    answer = client.post(path, content=content, headers={**key, "Content-Type": "application/json"})
-    is_problem(answer, 422)
+def test_half_a_character_is_a_callers_mistake(client, platform, key, path, content):
+    """It does not pass the entrance, and the app behind would not fall over it either."""
+    headers = {**key, "Content-Type": "application/json"}
+    is_problem(client.post(path, content=content, headers=headers), 400)
+    behind = TestClient(make_app(platform), raise_server_exceptions=False)
+    is_problem(behind.post(path, content=content, headers=headers), 422)
 
 
 def test_parts_that_are_away_are_named(client, platform, key):
@@ -518,6 +521,9 @@ def test_paths_have_few_names_in_the_metrics():
     assert endpoint_of("/v1/why-not") == "/v1/why-not"
     assert endpoint_of("/v1/users/u1") == "/v1/users/{user_id}"
     assert endpoint_of("/v1/recommend") == "/v1/recommend"
+    assert endpoint_of("/v1/users/u1/history/w1") == "/v1/users/{user_id}/history/{work_id}"
+    for _, path in ENDPOINTS:
+        assert endpoint_of(path.replace("{", "").replace("}", "")) == path
     assert endpoint_of("/wp-admin.php") == "other"
 
 
@@ -527,8 +533,15 @@ ENDPOINTS = {
     ("get", "/v1/books/{work_id}/similar"),
     ("post", "/v1/interactions"),
     ("get", "/v1/users/{user_id}"),
+    ("get", "/v1/users/{user_id}/history"),
+    ("delete", "/v1/users/{user_id}/history/{work_id}"),
+    ("put", "/v1/users/{user_id}/dismissed-authors/{author}"),
+    ("delete", "/v1/users/{user_id}/dismissed-authors/{author}"),
+    ("get", "/v1/users/{user_id}/export"),
     ("post", "/v1/auth/signup"),
     ("post", "/v1/auth/login"),
+    ("post", "/v1/auth/refresh"),
+    ("post", "/v1/auth/logout"),
     ("get", "/v1/decisions/{decision_id}"),
     ("post", "/v1/why-not"),
     ("get", "/v1/models/current"),

@@ -87,11 +87,3 @@ def test_passwords_are_hashed_with_a_salt_and_checked():
     assert not passwords.verify(kept, "another pass phrase")
     assert not passwords.verify(None, "nobody has this password")
     assert not passwords.verify("rubbish", "a long pass phrase")
-
-
-def test_an_empty_key_of_the_service_lets_nobody_in():
-    from pydantic import SecretStr
-
-    nobody = settings()
-    nobody.service_api_key = SecretStr("")
-    assert not auth._is_key(nobody, "")

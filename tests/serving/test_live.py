@@ -16,14 +16,16 @@ import pytest
 from pydantic import SecretStr
 
 from analytics.bench import serving as bench
-from bookworks.adapters import clickhouse, kafka, qdrant
+from bookworks.adapters import clickhouse, kafka, qdrant, redis
 from bookworks.client import Client, Interaction, ProblemError
+from bookworks.contracts import online
 from bookworks.contracts.bundle import ITEM_VECTORS
 from bookworks.contracts.records import Decision, Event
 from bookworks.errors import TransientError
 from bookworks.models.bundle import Bundle
 from indexing.bundle_to_qdrant import publish
 from infra.local import stack as servers
+from ingestion import kafka_to_online
 from tests.serving.process import QUICK, eventually, running
 from tests.serving.publishing import point_at, promote
 from tests.support.bundles import make_tiny_bundle
@@ -211,6 +213,39 @@ def test_the_benchmark_times_answers_only(live, settings, stack):
     stranger = settings.model_copy(update={"service_api_key": SecretStr("wrong")})
     with pytest.raises(TransientError, match="refused a request of the benchmark"):
         bench.measure(stranger, requests=3, rounds=1)
+
+
+def test_what_a_reader_takes_back_stays_away_when_the_stream_is_read_again(live, settings):
+    """Also by a consumer that begins at the first record, as after the loss of Redis."""
+    user_id = new_reader()
+    events = [{"kind": "loan", "work_id": f"w00{i}", "user_id": user_id} for i in (1, 2)]
+    assert live.post("/v1/interactions", json={"events": events}).status_code == 200
+    theirs = live.get("/v1/books/w003").json()["author"]
+    assert live.put(f"/v1/users/{user_id}/dismissed-authors/{theirs}").status_code == 204
+    assert live.delete(f"/v1/users/{user_id}/history/w001").status_code == 204
+    client = redis.connect(settings)
+    try:
+        for emptied in (False, True):
+            if emptied:
+                client.delete(*client.keys(f"reader:{user_id}:*"), online.DISMISSED_AUTHORS_KNOWN)
+            from_the_first_record(settings)
+            page = live.get(f"/v1/users/{user_id}/history").json()
+            assert [item["work_id"] for item in page["items"]] == ["w002"]
+            shown = ask(live, user_id, n=80)["items"]
+            assert "w001" in {item["work_id"] for item in shown}
+            eventually(lambda: theirs not in {item["author"] for item in ask(live, user_id, n=80)["items"]})
+    finally:
+        client.close()
+
+
+def from_the_first_record(settings):
+    """Bring all interactions into Redis, as a consumer of a new group does."""
+    sink, reader = kafka_to_online.OnlineSink(settings), kafka.consumer(settings, "interactions", group=None)
+    try:
+        while batch := reader.poll(3000):
+            sink.write(batch)
+    finally:
+        reader.close()
 
 
 def test_books_and_metrics_over_bentoml(live):

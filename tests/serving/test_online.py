@@ -80,6 +80,79 @@ def test_only_the_latest_are_kept(client):
     assert set(reader.weights) == set(reader.history)
 
 
+def forget(book, minute):
+    edition_id, _, work_id = book.rpartition("/")
+    return event("u", "forget", work_id or None, minute, edition_id=edition_id or None)
+
+
+AGAIN = [event("u", "loan", "w1", 20), event("u", "click", None, 20, edition_id="e1"), event("u", "dismiss", "w3", 20)]
+
+
+def test_a_book_that_was_forgotten_is_gone_at_once_and_its_events_do_not_bring_it_back(client):
+    user_id, _ = state(client, EVENTS)
+    taken = [forget("w1", 10), forget("w3", 10), forget("e1/", 10)]
+    mine = [[one.model_copy(update={"user_id": user_id}) for one in events] for events in (taken, EVENTS, AGAIN)]
+    redis.remember(client, mine[0])
+    reader = redis.read_reader(client, user_id)
+    both = online.book_of("e2", "w2")
+    assert (reader.history, reader.weights) == ([both, "w2"], {both: 0.4, "w2": 0.4})
+    assert (reader.seen, reader.dismissed) == (set(), set())
+    assert 0 < client.ttl(online.FORGOTTEN.format(user_id)) <= online.TTL_S
+    redis.remember(client, mine[1])
+    assert redis.read_reader(client, user_id) == reader, "the consumer reads the stream again"
+    redis.remember(client, mine[2])
+    later = redis.read_reader(client, user_id)
+    assert set(later.history) == {both, "w2", "w1", "e1"}
+    assert (later.seen, later.dismissed) == ({"w1"}, {"w3"})
+    redis.remember(client, [*mine[1], *mine[0]])
+    assert redis.read_reader(client, user_id) == later, (
+        "what came after the forgetting stays, however late that is read"
+    )
+
+
+def test_what_was_forgotten_leaves_the_same_state_in_any_order(client):
+    everything = [*EVENTS, forget("w1", 10), forget("w2", 10), *AGAIN]
+    expected = state(client, everything)[1]
+    assert set(expected.history) == {"w1", "e1", online.book_of("e2", "w2")}
+    for seed in range(10):
+        mixed = [*everything, *random.Random(seed).choices(everything, k=10)]
+        random.Random(seed).shuffle(mixed)
+        got = state(client, mixed)[1]
+        assert (got.history, got.seen, got.dismissed) == (expected.history, expected.seen, expected.dismissed)
+
+
+def test_an_event_without_a_time_is_older_than_any_forgetting(client):
+    timeless = event("u", "loan", "w1").model_copy(update={"occurred_at": None})
+    _, reader = state(client, [timeless, forget("w1", 1), timeless])
+    assert reader.history == []
+
+
+def test_an_id_that_begins_as_another_is_another_book(client):
+    _, reader = state(client, [event("u", "click", "w10", 1), event("u", "click", "w1", 1), forget("w1", 2)])
+    assert reader.history == ["w10"]
+
+
+def test_times_of_the_history(client):
+    user_id, reader = state(client, EVENTS)
+    times = redis.read_times(client, user_id)
+    assert list(times) == reader.history
+    assert times["w1"] == NOW + timedelta(minutes=3)
+
+
+def test_dismissed_authors_are_kept_without_an_end_and_are_restored_when_redis_was_emptied(client):
+    user_id = f"u-{uuid.uuid4()}"
+    redis.dismiss_authors(client, {user_id: ["a1", "Author 2"]})
+    redis.dismiss_authors(client, {user_id: ["a1"]})
+    assert redis.read_reader(client, user_id).dismissed_authors == {"a1", "Author 2"}
+    assert client.ttl(online.DISMISSED_AUTHORS.format(user_id)) == -1
+    redis.take_back_authors(client, user_id, ["a1", "never"])
+    assert redis.read_reader(client, user_id).dismissed_authors == {"Author 2"}
+    client.delete(online.DISMISSED_AUTHORS_KNOWN)
+    assert not redis.has_dismissed_authors(client)
+    redis.note_dismissed_authors(client)
+    assert redis.has_dismissed_authors(client)
+
+
 def test_what_was_shown_is_kept_with_its_last_time_and_bounded(client):
     user_id = str(uuid.uuid4())
     for works, at in ((["w1", "w2"], 2000.0), (["w2", "w3"], 3000.0), (["w1", "w3"], 1000.0)):

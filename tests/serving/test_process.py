@@ -1,5 +1,6 @@
 """The service as a process, with no other server: what it listens on, and what BentoML must not answer itself."""
 
+import json
 import os
 import socket
 import stat
@@ -48,6 +49,15 @@ def test_it_listens_on_its_own_port_and_on_nothing_else(alone):
     assert stat.S_IMODE(control.stat().st_mode) == 0o700
     assert control.stat().st_uid == os.getuid()
     assert {path.name for path in control.iterdir()} == {"orders", "events"}
+
+
+def test_a_request_that_matters_for_security_leaves_a_line_in_the_output(alone):
+    client, _, folder = alone
+    answer = client.get("/v1/users/u", headers={"X-API-Key": "wrong", "X-Request-ID": "the-one-to-find"})
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (401, "the-one-to-find")
+    output = (folder / "service.log").read_text().splitlines()
+    (line,) = [json.loads(line) for line in output if "the-one-to-find" in line]
+    assert (line["outcome"], line["route"]) == ("refused", "/v1/users/{user_id}")
 
 
 @pytest.mark.parametrize(

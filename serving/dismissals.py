@@ -1,0 +1,100 @@
+"""Authors whom readers do not want to be shown: for good in Postgres, and in Redis, where each recommendation looks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from bookworks.errors import BookworksError
+from serving.database import Database
+from serving.repeat import Repeated
+
+logger = logging.getLogger("bookworks.serving")
+_EVERY_S = 10.0
+
+
+class DismissedAuthors:
+    """The table of dismissed authors: ids or names, as readers gave them; which works are theirs, the bundle says."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, user_id: str, author: str) -> None:
+        """Keep one; a second time changes nothing.
+
+        Raises:
+            TransientError: Postgres does not answer.
+        """
+        statement = "insert into dismissed_authors (user_id, author) values (%s, %s) on conflict do nothing"
+        self._database.call(lambda db: db.execute(statement, (user_id, author)))
+
+    def remove(self, user_id: str, authors: list[str]) -> None:
+        """Take some back.
+
+        Raises:
+            TransientError: Postgres does not answer.
+        """
+        statement = "delete from dismissed_authors where user_id = %s and author = any(%s)"
+        self._database.call(lambda db: db.execute(statement, (user_id, authors)))
+
+    def of(self, user_id: str) -> list[str]:
+        """Those of one reader, sorted.
+
+        Raises:
+            TransientError: Postgres does not answer.
+        """
+        query = "select author from dismissed_authors where user_id = %s order by author"
+        return [row[0] for row in self._database.call(lambda db: db.execute(query, (user_id,)).fetchall())]
+
+    def all(self) -> dict[str, list[str]]:
+        """Those of every reader who has any.
+
+        Raises:
+            TransientError: Postgres does not answer.
+        """
+        query = "select user_id, array_agg(author) from dismissed_authors group by user_id"
+        return dict(self._database.call(lambda db: db.execute(query).fetchall()))
+
+
+class Source(Protocol):
+    """Where they are kept for good."""
+
+    def all(self) -> dict[str, list[str]]:
+        """Those of every reader."""
+
+
+class Target(Protocol):
+    """Where they are looked for."""
+
+    def has_dismissed_authors(self) -> bool:
+        """Whether they were written since Redis was last empty."""
+
+    def restore_dismissed_authors(self, authors: dict[str, list[str]]) -> None:
+        """Write them all."""
+
+
+class Restorer:
+    """Writes all dismissed authors into a Redis that has lost what it had."""
+
+    def __init__(self, source: Source, target: Target) -> None:
+        self._source, self._target = source, target
+        self._repeated = Repeated("dismissals", _EVERY_S, self.check)
+
+    def start(self) -> None:
+        """Look at once, then again and again; waits for nothing."""
+        self._repeated.start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._repeated.close()
+
+    def check(self) -> None:
+        """One look; while Redis or Postgres is away the next one tries again."""
+        try:
+            if self._target.has_dismissed_authors():
+                return
+            found = self._source.all()
+            self._target.restore_dismissed_authors(found)
+        except BookworksError:
+            return
+        logger.info("dismissed authors of %d readers are in Redis again", len(found))
