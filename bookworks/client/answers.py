@@ -172,10 +172,11 @@ class Interactions(Answer):
 
 
 class Token(Answer):
-    """A reader's token."""
+    """A reader's tokens."""
 
     user_id: str
     access_token: str
+    refresh_token: str
     token_type: str
     expires_in: int
 
@@ -195,6 +196,36 @@ class HistoryItem(Answer):
     weight: float
 
 
+class HistoryBook(HistoryItem):
+    """One book of a reader's whole history."""
+
+    author: str | None
+    at: datetime | None
+    read: bool
+
+
+class History(Answer):
+    """A page of a reader's history; `next` is the offset of the next one."""
+
+    user_id: str
+    total: int
+    items: list[HistoryBook]
+    next: int | None
+
+
+class Export(Answer):
+    """All that the service keeps of a reader."""
+
+    user_id: str
+    exported_at: datetime
+    account: dict[str, Any] | None
+    profile: dict[str, Any]
+    history: list[HistoryBook]
+    kept_books: list[str]
+    dismissed_books: list[str]
+    dismissed_authors: list[str]
+
+
 class User(Answer):
     """What the service knows of a reader."""
 
@@ -207,6 +238,7 @@ class User(Answer):
     history: list[HistoryItem]
     seen: int
     dismissed: int
+    dismissed_authors: list[str]
     tier: str | None
     fallbacks: list[str]
 

@@ -91,8 +91,27 @@ def test_a_calling_service_goes_through_every_endpoint(books: Client, app: App, 
     made = books.signup("ada", PASSWORD, country="Germany", authors=["Author 3"], books=["w005", "none"])
     assert made.unknown_books == ["none"]
     assert books.login("ada", PASSWORD).user_id == made.user_id
+    _readers_own_data(books, made.user_id)
     assert books.current_models().models[0].name == "item_filter"
     assert _templates(app) == _endpoints(app) - NOT_FOR_CALLERS, "an endpoint has no method of the client in this test"
+
+
+def _readers_own_data(books: Client, user_id: str) -> None:
+    """A session renewed and ended, the history, an author, the export."""
+    first = books.login("ada", PASSWORD).refresh_token
+    second = books.refresh(first).refresh_token
+    with pytest.raises(ProblemError) as spent:
+        books.refresh(first)
+    assert spent.value.status == 401
+    books.logout(second)
+    (loved,) = books.history(user_id, n=5).items
+    assert (loved.work_id, loved.author) == ("w005", "Author 5")
+    books.forget(user_id, "w005")
+    assert books.history(user_id).total == 0
+    books.dismiss_author(user_id, "Author 3")
+    assert books.export(user_id).dismissed_authors == books.user(user_id).dismissed_authors == ["Author 3"]
+    books.take_back_author(user_id, "Author 3")
+    assert books.user(user_id).dismissed_authors == []
 
 
 def _ids(slate: Recommendations) -> list[str]:
@@ -147,7 +166,8 @@ def test_answers_have_the_fields_of_the_openapi_page(app: App) -> None:
     schemas = page["components"]["schemas"]
     names = {"Recommendations": "RecommendResponse", "Similar": "SimilarResponse", "Search": "SearchResponse",
              "Interactions": "InteractionsResponse", "Token": "TokenResponse", "Signup": "SignupResponse",
-             "User": "UserResponse", "Decision": "DecisionResponse", "WhyNot": "WhyNotResponse"}  # fmt: skip
+             "User": "UserResponse", "Decision": "DecisionResponse", "WhyNot": "WhyNotResponse",
+             "History": "HistoryResponse"}  # fmt: skip
     kinds = [kind for kind in vars(answers).values()
              if isinstance(kind, type) and issubclass(kind, answers.Answer) and kind is not answers.Answer]  # fmt: skip
     assert len(kinds) > 10
@@ -212,8 +232,8 @@ def test_a_sign_up_that_may_have_been_heard_is_not_repeated() -> None:
     with pytest.raises(ServiceAwayError):
         client.signup("ada", PASSWORD)
     assert len(transport.bodies) == 1
-    made = httpx.Response(201, json={"user_id": "u", "access_token": "t", "token_type": "bearer", "expires_in": 9,
-                                     "unknown_books": [], "fallbacks": []})  # fmt: skip
+    told_once = {"user_id": "u", "access_token": "t", "refresh_token": "r", "token_type": "bearer", "expires_in": 9}
+    made = httpx.Response(201, json=told_once | {"unknown_books": [], "fallbacks": []})
     client, transport, _ = told(httpx.ConnectError("refused"), away(0), made)
     assert client.signup("ada", PASSWORD).user_id == "u"
 
