@@ -5,6 +5,7 @@ Run: `streamlit run dashboard/readers.py`. Everything is asked of the service th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from dashboard.cards import FOUND, STYLE, card, why
 SURFACE = "readers-page"
 N = 12
 TRIES = 2  # a person waits
+RENEWED_AT = 0.8  # of a token's life
 STARS = 2.0  # points of a rating for a star
 _TOKEN_GONE = 401
 
@@ -43,8 +45,28 @@ def said(do: Callable[[], Any]) -> Any:
 
 def log_in(token: client.Token, username: str) -> None:
     """Remember who is here, for this tab of the browser."""
-    st.session_state.update(token=token.access_token, user_id=token.user_id, username=username)
+    st.session_state.update(user_id=token.user_id, username=username)
+    keep(token)
     st.rerun()
+
+
+def keep(token: client.Token) -> None:
+    """Keep the tokens, and when new ones are due."""
+    due = time.time() + RENEWED_AT * token.expires_in
+    st.session_state.update(token=token.access_token, refresh_token=token.refresh_token, due=due)
+
+
+def renew() -> None:
+    """Ask for the next tokens when it is time; without an answer the old one goes on for a while."""
+    if time.time() < st.session_state["due"]:
+        return
+    try:
+        with service() as books:
+            keep(books.refresh(st.session_state["refresh_token"]))
+    except ProblemError:
+        log_out("Please log in again.")
+    except BookworksError:
+        pass
 
 
 def log_out(message: str = "") -> None:
@@ -114,7 +136,8 @@ def books_for_you(books: client.Client) -> None:
         return
     if slate.fallbacks:
         st.caption("A part of the service is away; these books are a little less your own than usual.")
-    shown = [item for item in slate.items if item.work_id not in st.session_state["gone"]]
+    gone = st.session_state["gone"] | st.session_state.setdefault("authors_gone", set())
+    shown = [item for item in slate.items if not {item.work_id, item.author} & gone]
     if not shown:
         st.info("That was all. Ask for other books.")
     for left, right in zip(shown[::2], [*shown[1::2], None], strict=False):
@@ -123,16 +146,17 @@ def books_for_you(books: client.Client) -> None:
                 with column, st.container(border=True):
                     st.html(card(item.title, item.author, item.year, item.image_url, why(item.reasons)))
                     shown_by = {"decision_id": slate.decision_id, "position": item.position}
-                    opinion(books, item.work_id, item.title, "slate", **shown_by)
+                    opinion(books, item.work_id, item.title, item.author, "slate", **shown_by)
 
 
-def opinion(books: client.Client, work_id: str, title: str, place: str, **shown: Any) -> None:
-    """Stars and `not for me`.
+def opinion(books: client.Client, work_id: str, title: str, author: str | None, place: str, **shown: Any) -> None:
+    """Stars, `not for me` and `not this author`.
 
     Args:
         books: the connection.
         work_id: of the book.
         title: of the book.
+        author: of the book.
         place: tells this book's buttons from those of the same book elsewhere on the page.
         shown: the slate that showed the book, and where in it.
     """
@@ -147,6 +171,18 @@ def opinion(books: client.Client, work_id: str, title: str, place: str, **shown:
     never = st.button("Not for me", key=f"dismiss-{place}-{work_id}", help="Never show this book again.")
     if never and tell(books, Interaction("dismiss", work_id=work_id, surface=SURFACE, **shown)):
         done(work_id, f"“{title[:80]}” will not come again.")
+    if author is None:
+        return
+    none_of_it = st.button("Not this author", key=f"author-{place}-{work_id}", help="None of this author again.")
+    if none_of_it and said(lambda: send_away(books, author)):
+        st.session_state["authors_gone"].add(author)
+        done(work_id, f"Nothing by {author[:80]} will come again.")
+
+
+def send_away(books: client.Client, author: str) -> bool:
+    """No book of this author comes again."""
+    books.dismiss_author(st.session_state["user_id"], author)
+    return True
 
 
 def tell(books: client.Client, event: Interaction) -> bool:
@@ -186,7 +222,7 @@ def found(books: client.Client) -> None:
     for item in answer.items:
         with st.container(border=True):
             st.html(card(item.title, item.author, item.year, item.image_url, why(item.reasons, FOUND)))
-            opinion(books, item.work_id, item.title, "found")
+            opinion(books, item.work_id, item.title, item.author, "found")
 
 
 def shelf(books: client.Client) -> None:
@@ -209,9 +245,12 @@ def page() -> None:
     if "token" not in st.session_state:
         door()
         return
+    renew()
     with st.sidebar:
         st.text(f"Logged in as {st.session_state['username']}")
         if st.button("Log out"):
+            with service() as books:
+                said(lambda: books.logout(st.session_state["refresh_token"]))
             log_out()
     st.title("Books for you")
     message = st.empty()  # always there: what stands below keeps its place, and the tabs which of them is open

@@ -107,10 +107,9 @@ def search_command(
     else:
         works, make = search_bench.of_bundle(bundle or Path())
     figures = search_bench.measure(works, make, queries, rounds, seed)
-    named = (
-        {"catalogue": catalogue.parent.name, "columns": columns} if catalogue else {"bundle": (bundle or Path()).name}
-    )
-    setting = named | {"works": works.num_rows, "queries": queries, "seed": seed}
+    setting = {"works": works.num_rows, "queries": queries, "seed": seed}
+    if catalogue is not None:
+        setting |= {"catalogue": catalogue.name, "columns": columns, "separator": separator, "encoding": encoding}
     report.write(get_settings(), "search", figures, setting, out)
 
 

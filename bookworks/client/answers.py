@@ -15,10 +15,6 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
-class Done(Answer):
-    """An answer that says nothing but that it is done."""
-
-
 class RecommendedBook(Answer):
     """One book of a slate."""
 
@@ -209,7 +205,7 @@ class HistoryBook(HistoryItem):
 
 
 class History(Answer):
-    """A page of a reader's history."""
+    """A page of a reader's history; `next` is the offset of the next one."""
 
     user_id: str
     total: int

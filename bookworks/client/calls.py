@@ -188,27 +188,6 @@ class Client:
         """What is known of a reader."""
         return self._call(answers.User, "GET", f"/users/{_part(user_id)}")
 
-    def history(self, user_id: str, *, n: int = 50, offset: int = 0) -> answers.History:
-        """A page of a reader's whole history; its `next` is the offset of the next one."""
-        query = {"n": n, "offset": offset}
-        return self._call(answers.History, "GET", f"/users/{_part(user_id)}/history", query=query)
-
-    def forget(self, user_id: str, book_id: str) -> None:
-        """Take a book out of a reader's history, for good."""
-        self._call(answers.Done, "DELETE", f"/users/{_part(user_id)}/history/{_part(book_id)}")
-
-    def dismiss_author(self, user_id: str, author: str) -> None:
-        """Recommend no book of this author, named by id or name, to the reader any more."""
-        self._call(answers.Done, "PUT", f"/users/{_part(user_id)}/dismissed-authors/{_part(author)}")
-
-    def take_back_author(self, user_id: str, author: str) -> None:
-        """Recommend books of this author again."""
-        self._call(answers.Done, "DELETE", f"/users/{_part(user_id)}/dismissed-authors/{_part(author)}")
-
-    def export(self, user_id: str) -> answers.Export:
-        """All that the service keeps of a reader."""
-        return self._call(answers.Export, "GET", f"/users/{_part(user_id)}/export")
-
     def signup(
         self,
         username: str,
@@ -227,18 +206,37 @@ class Client:
         }  # fmt: skip
         return self._call(answers.Signup, "POST", "/auth/signup", body=body, harmless=False)
 
-    def login(self, username: str, password: str) -> answers.Token:
-        """Tokens for a reader."""
-        return self._call(answers.Token, "POST", "/auth/login", body={"username": username, "password": password})
-
     def refresh(self, refresh_token: str) -> answers.Token:
         """The next tokens of a session. Not repeated where no answer came: a token is good for one use."""
-        body = {"refresh_token": refresh_token}
-        return self._call(answers.Token, "POST", "/auth/refresh", body=body, harmless=False)
+        return self._call(answers.Token, "POST", "/auth/refresh", body={"refresh_token": refresh_token}, harmless=False)
 
     def logout(self, refresh_token: str) -> None:
         """End a session."""
-        self._call(answers.Done, "POST", "/auth/logout", body={"refresh_token": refresh_token})
+        self._do("POST", "/auth/logout", body={"refresh_token": refresh_token})
+
+    def history(self, user_id: str, *, n: int = 50, offset: int = 0) -> answers.History:
+        """A page of a reader's history, the latest first."""
+        return self._call(answers.History, "GET", f"/users/{_part(user_id)}/history", query={"n": n, "offset": offset})
+
+    def forget(self, user_id: str, book_id: str) -> None:
+        """Take a book out of a reader's history, for good."""
+        self._do("DELETE", f"/users/{_part(user_id)}/history/{_part(book_id)}")
+
+    def dismiss_author(self, user_id: str, author: str) -> None:
+        """Recommend no book of this author, by id or name, to the reader any more."""
+        self._do("PUT", f"/users/{_part(user_id)}/dismissed-authors/{_part(author)}")
+
+    def take_back_author(self, user_id: str, author: str) -> None:
+        """Books of this author may be recommended again."""
+        self._do("DELETE", f"/users/{_part(user_id)}/dismissed-authors/{_part(author)}")
+
+    def export(self, user_id: str) -> answers.Export:
+        """All that the service keeps of a reader."""
+        return self._call(answers.Export, "GET", f"/users/{_part(user_id)}/export")
+
+    def login(self, username: str, password: str) -> answers.Token:
+        """Tokens for a reader."""
+        return self._call(answers.Token, "POST", "/auth/login", body={"username": username, "password": password})
 
     def current_models(self) -> answers.CurrentModels:
         """What serves now; for calling services."""
@@ -279,18 +277,27 @@ class Client:
             ServiceAwayError: it did not answer in all tries.
             TerminalError: the answer is no such one.
         """
-        sent = None if body is None else _plain(body)
-        asked = self._http.build_request(method, version + path, params=_plain(query or {}), json=sent)
-        answer = self._tried(asked, harmless)
-        if not answer.is_success:
-            raise problem_of(answer)
+        answer = self._answered(method, version + path, query, body, harmless)
         try:
-            return kind.model_validate_json(answer.content or b"{}")
+            return kind.model_validate_json(answer.content)
         except ValidationError as error:
             raise TerminalError(
                 "The service's answer is none that this client knows", received=answer.text[:200],
                 todo="see that the address is the service's, and both are of one version.",
             ) from error  # fmt: skip
+
+    def _do(self, method: str, path: str, *, body: Mapping[str, Any] | None = None) -> None:
+        """One call that is answered with nothing, and may be repeated; raises as `_call`."""
+        self._answered(method, V1 + path, None, body, harmless=True)
+
+    def _answered(
+        self, method: str, path: str, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None, harmless: bool
+    ) -> httpx.Response:
+        sent = None if body is None else _plain(body)
+        answer = self._tried(self._http.build_request(method, path, params=_plain(query or {}), json=sent), harmless)
+        if not answer.is_success:
+            raise problem_of(answer)
+        return answer
 
     def _tried(self, asked: httpx.Request, harmless: bool) -> httpx.Response:
         """The first answer that is not 503."""

@@ -131,11 +131,35 @@ def test_a_rating_is_stored_once_with_its_slate_and_the_book_goes(page: AppTest,
 
 def test_a_book_that_is_sent_away_never_comes_again(page: AppTest, platform: FakePlatform) -> None:
     sign_up(page)
-    page.tabs[0].button[3].click().run()
+    next(one for one in page.button if (one.key or "").startswith("dismiss-slate-")).click().run()
     (event,) = platform.stream.events
-    assert (event.kind, event.position) == ("dismiss", 2)
+    assert (event.kind, event.position) == ("dismiss", 0)
     button(page, "Other books").click().run()
     assert event.work_id not in [item.work_id for item in platform.decisions.kept[-1].items]
+
+
+def test_an_author_who_is_sent_away_never_comes_again(page: AppTest, platform: FakePlatform) -> None:
+    sign_up(page)
+    author = platform.bundles.current.catalogue.columns["author"]
+    index_of = platform.bundles.current.bundle.index_of
+    first = platform.decisions.kept[-1].items[5].work_id
+    button_of = next(one for one in page.button if one.key == f"author-slate-{first}")
+    button_of.click().run()
+    assert not page.exception
+    assert "will come again" in page.success[0].value
+    button(page, "Other books").click().run()
+    assert author[index_of[first]] not in [author[index_of[item.work_id]] for item in platform.decisions.kept[-1].items]
+
+
+def test_tokens_are_renewed_in_time_and_ended_at_the_end(page: AppTest) -> None:
+    sign_up(page)
+    before = page.session_state["refresh_token"]
+    page.session_state["due"] = 0.0
+    page.run()
+    assert page.session_state["refresh_token"] != before
+    page.session_state["due"], page.session_state["refresh_token"] = 0.0, before
+    page.run()
+    assert page.info[0].value == "Please log in again."
 
 
 def search(page: AppTest, query: str, mine: bool = False) -> AppTest:
@@ -161,7 +185,7 @@ def test_search_finds_and_its_books_can_be_rated(page: AppTest, platform: FakePl
 def test_what_is_away_is_said_in_words(page: AppTest, platform: FakePlatform) -> None:
     sign_up(page)
     platform.stream.away = True
-    page.tabs[0].button[1].click().run()
+    next(one for one in page.button if (one.key or "").startswith("dismiss-slate-")).click().run()
     assert "stream did not confirm" in page.error[0].value or "away" in page.error[0].value
     assert not page.exception
     platform.stream.away, platform.bundles.current = False, None
@@ -203,7 +227,7 @@ def test_titles_that_are_markup_missing_or_endless_are_only_text(page: AppTest) 
     assert [a["src"] for one in cards for tag, a in one.tags if tag == "img"] == ['https://covers.test/1.jpg?a=1&b="2"']
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(title=st.text(max_size=400), author=st.none() | st.text(max_size=100), image=st.none() | st.text(max_size=60))
 def test_no_text_becomes_markup(title: str, author: str | None, image: str | None) -> None:
     parsed = Parsed(card(title, author, 2000, image, "x"))

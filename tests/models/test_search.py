@@ -162,13 +162,13 @@ def test_fusion_weighs_its_lists_and_leaves_out_what_is_banned() -> None:
 KNOWN = st.characters(max_codepoint=0x2FFF, categories=["L", "M", "N", "P", "S", "Z", "Cc"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(KNOWN, max_size=40))
 def test_a_query_is_folded_as_the_catalogue_is(text: str) -> None:
     assert " ".join(fold(text).split()) == folded(pa.array([text]))[0].as_py()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_may_be_asked(text: str) -> None:
     index = TextIndex({"title": Field(folded(pa.array([w[0] for w in WORKS], pa.string())), 1.0)})
