@@ -53,7 +53,7 @@ def understood(
             user_id = owner
         if owner != user_id:
             raise Problem(
-                422, "The cursor belongs to another reader", field=cursor.FIELD, received=body.cursor,
+                403, "The cursor belongs to another reader", field=cursor.FIELD, received=body.cursor,
                 allowed="`next` of an answer to this reader", todo="ask for the first page.",
             )  # fmt: skip
     return Asked(user_id, known, filters(body.filters), page)
@@ -81,7 +81,7 @@ def reader(
         return user_id, online_of(platform, user_id, trace)
     if caller.user_id is not None:
         raise Problem(
-            422, "A session is for visitors of a calling service", field="body.session",
+            403, "A session is for visitors of a calling service", field="body.session",
             allowed="a reader's token without it, or X-API-Key",
         )  # fmt: skip
     history = list(dict.fromkeys(reversed(body.session.history)))
@@ -102,6 +102,9 @@ def notes(served: Served, body: schemas.RecommendRequest) -> list[dict[str, Any]
         _note(f"body.filters.{field}.{place}", name, "No book of the catalogue has this value")
         for field, place, name in catalogue.facets.unknown(filters(body.filters))
     ]
+    first, last = body.filters.year_from, body.filters.year_to
+    if first is not None and last is not None and first > last:
+        told.append(_note("body.filters.year_to", str(last), f"No year from {first} is in that span"))
     history = body.session.history if body.session else []
     missing = [(place, book) for place, book in enumerate(history) if catalogue.index(book) is None]
     return told + [

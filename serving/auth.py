@@ -51,11 +51,11 @@ class Caller:
         """The reader to act for.
 
         Raises:
-            Problem: 422 when a service names none; 403 when a reader names another.
+            Problem: 403 when a service names none, and when a reader names another.
         """
         if self.user_id is None:
             if wanted is None:
-                raise Problem(422, "A calling service must say for which reader", field=field, allowed="a user_id")
+                raise Problem(403, "A calling service must say for which reader", field=field, allowed="a user_id")
             return wanted
         if wanted is not None and wanted != self.user_id:
             raise Problem(
@@ -144,6 +144,7 @@ async def caller(
             the caller has had its calls of this minute.
     """
     platform: Platform = request.app.state.platform
+    _check_scheme(request, bearer)
     if bearer is not None:
         audit.called_by(request, "reader", None)
         user_id = read(platform.settings, bearer.credentials)
@@ -173,10 +174,17 @@ async def caller_if_any(
     Raises:
         Problem: as `caller`, when a token or key came; 429, too many calls from this address.
     """
+    _check_scheme(request, bearer)
     if bearer is None and key is None:
         await rates.count_address(request, wanted.scopes[0])
         return None
     return await caller(request, wanted, bearer, key)
+
+
+def _check_scheme(request: Request, bearer: HTTPAuthorizationCredentials | None) -> None:
+    """A header that is there is never passed over."""
+    if bearer is None and "authorization" in request.headers:
+        raise _unauthorised("The Authorization header is no bearer token", "send Authorization: Bearer …, or none.")
 
 
 def _check_scopes(key: Key, wanted: list[str]) -> None:

@@ -41,7 +41,7 @@ def opened(settings: Settings, version: str, cursor: str) -> tuple[str, list[int
     """The reader and the works of a cursor.
 
     Raises:
-        Problem: 422, it is none of ours; 410, its bundle serves no more.
+        Problem: 403, it is none of ours; 410, its bundle serves no more.
     """
     try:
         content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -73,6 +73,6 @@ def _signature(settings: Settings, body: bytes) -> bytes:
 
 def _unknown(cursor: str) -> Problem:
     return Problem(
-        422, "The cursor is none of ours", field=FIELD, received=cursor,
+        403, "The cursor is none of ours", field=FIELD, received=cursor,
         allowed="`next` of an earlier answer, unchanged", todo="ask for the first page again.",
     )  # fmt: skip

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from bookworks.errors import BookworksError, TransientError
 from serving.audit import request_id
@@ -116,6 +117,8 @@ def install(app: FastAPI) -> None:
         received = f"{request.method} {request.url.path}" if error.status_code in {404, 405} else None
         todo = "see /docs for the endpoints." if received else None
         headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = _allowed(request)
         return Problem(error.status_code, str(error.detail), received=received, todo=todo, headers=headers).response()
 
     @app.exception_handler(BookworksError)
@@ -127,6 +130,15 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def of_anything(_: Request, error: Exception) -> Response:
         return of_fault(error)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes of this path: Starlette tells only those of the first."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
 
 
 def of_fault(error: Exception) -> Response:

@@ -54,7 +54,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         401: "No token or key, or a wrong or expired one.",
         403: "A reader asked for another, or the key lacks the scope.",
         404: "There is no such thing.",
-        409: "The name is taken.",
+        409: "The name is taken; the event is yet to happen, or another one has its event_id.",
         410: "The cursor is of a bundle that serves no more.",
         413: "The body is larger than 1 MiB.",
         422: "A field is missing or wrong; the answer names it.",
@@ -299,7 +299,7 @@ def similar(
 @router.post(
     "/interactions",
     response_model=schemas.InteractionsResponse,
-    responses=problems(400, 401, 403, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 409, 413, 422, 429, 503),
     tags=["readers"],
     summary="What readers did",
 )
@@ -345,7 +345,7 @@ def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event
         user_id = caller.reader(one.user_id, f"{field}.user_id")
         if one.occurred_at is not None and one.occurred_at > now + _FUTURE:
             raise Problem(
-                422,
+                409,
                 "That is yet to happen",
                 field=f"{field}.occurred_at",
                 received=one.occurred_at,
@@ -362,7 +362,7 @@ def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event
         )
         if by_id.setdefault((user_id, event.event_id), event) != event:
             raise Problem(
-                422,
+                409,
                 "Two different events have the same event_id",
                 field=f"{field}.event_id",
                 received=event.event_id,

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from bookworks.contracts.records import ContextText, Id, ReaderKind, Utc
 
@@ -20,23 +20,19 @@ CONTEXT_MAX = 20
 OLDEST_BIRTH_YEAR = 1900
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("control characters are not allowed")
-    return text
+# What must hold is said by the schema, so that whoever reads the page knows it: no control characters, no line breaks.
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+_PRINTABLE_OR_EMPTY = _PRINTABLE.replace("+$", "*$")
+_HAS_LETTERS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+CleanId = Annotated[Id, StringConstraints(pattern=_PRINTABLE)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_HAS_LETTERS)]
+Username = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{2,63}$")]
 
 
-CleanId = Annotated[Id, AfterValidator(_printable)]
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
-]
-
-
-def _fold(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-Username = Annotated[str, BeforeValidator(_fold), StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@+-]{2,63}$")]
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    return value
 
 
 class Request(BaseModel):
@@ -45,7 +41,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Year = Annotated[int, Field(ge=-5000, le=3000)]
+Year = Annotated[int, Field(ge=-5000, le=3000), BeforeValidator(_no_truth)]
 ContextKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
@@ -62,12 +58,6 @@ class BookFilters(Request):
     )
     year_to: Year | None = Field(None, description="First published in this year or earlier.")
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.year_from is not None and self.year_to is not None and self.year_from > self.year_to:
-            raise ValueError("year_from must not be after year_to")
-        return self
-
 
 class Session(Request):
     """A visitor without an account, as a calling service knows it."""
@@ -77,16 +67,33 @@ class Session(Request):
     )
 
 
+_YEARS = r"^(197[1-9]|19[89][0-9]|20[0-9]{2}|21[0-8][0-9]|219[0-8])-"  # as `Utc` takes them
+_TEXT, _NOTHING, _NUMBER = {"type": "string"}, {"type": "null"}, {"type": "number"}
+_TOGETHER = [
+    {"anyOf": [{"required": [name], "properties": {name: _TEXT}} for name in ("work_id", "edition_id")]},
+    {
+        "if": {"properties": {"kind": {"const": "rating"}}},
+        "then": {"required": ["value"], "properties": {"value": _NUMBER}},
+        "else": {"properties": {"value": _NOTHING}},
+    },
+]
+_ONE_AGE = {"anyOf": [{"properties": {name: _NOTHING}} for name in ("birth_year", "age")]}
+_ONE_READER = {"anyOf": [{"properties": {name: _NOTHING}} for name in ("user_id", "session")]}
+_PAGE_HAS_FILTERS = {"anyOf": [{"properties": {"cursor": _NOTHING}}, {"properties": {"filters": {"maxProperties": 0}}}]}
+_FIRST_PAGE = {"properties": {"cursor": _NOTHING}}
+
+
 class RecommendRequest(Request):
     """Whom to recommend books to, and how many."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
+            "allOf": [_ONE_READER, _PAGE_HAS_FILTERS],
             "examples": [
                 {"user_id": "r001", "n": 5, "surface": "home"},
                 {"session": {"history": ["w001", "w002-e0"]}, "filters": {"languages": ["en"], "year_from": 1990}},
-            ]
+            ],
         },
     )
 
@@ -101,17 +108,20 @@ class RecommendRequest(Request):
         description="The reader. With X-API-Key this or `session` is needed; with a reader's token it may be left out.",
     )
     session: Session | None = Field(None, description="With X-API-Key, instead of `user_id`: a visitor.")
-    n: int = Field(N_DEFAULT, ge=1, le=N_MAX, description="How many books.")
+    n: Annotated[int, Field(ge=1, le=N_MAX), BeforeValidator(_no_truth)] = Field(
+        N_DEFAULT, description="How many books."
+    )
     surface: CleanId = Field("home", description="Where the books are shown; kept with the decision.")
     exclude: list[CleanId] = Field(
         [], max_length=EXCLUDE_MAX, description="Works, editions or ISBNs not to recommend this time."
     )
-    explain: bool = Field(False, description="Say of each book what the ranker made of it.")
+    explain: bool = Field(False, strict=True, description="Say of each book what the ranker made of it.")
     filters: BookFilters = Field(BookFilters(), description="Which books are wanted; others are hidden before ranking.")
-    context: dict[ContextKey, Annotated[ContextText, AfterValidator(_printable)]] = Field(
+    context: dict[ContextKey, Annotated[ContextText, StringConstraints(pattern=_PRINTABLE_OR_EMPTY)]] = Field(
         {},
         max_length=CONTEXT_MAX,
         description="Device, locale and the like, as texts: kept with the decision, changes no slate.",
+        json_schema_extra={"additionalProperties": False},
     )
 
     @model_validator(mode="after")
@@ -193,7 +203,11 @@ class WhyNotRequest(RecommendRequest):
     """A slate and a book that may be missing in it."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"user_id": "r001", "n": 5, "book": "w001"}]}
+        extra="forbid",
+        json_schema_extra={
+            "allOf": [_ONE_READER, _FIRST_PAGE],
+            "examples": [{"user_id": "r001", "n": 5, "book": "w001"}],
+        },
     )
 
     book: CleanId = Field(description="A work, an edition or an ISBN.")
@@ -278,17 +292,25 @@ class SimilarResponse(BaseModel):
 class Interaction(Request):
     """One thing that a reader did with a book."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"allOf": _TOGETHER})
+
     event_id: uuid.UUID | None = Field(None, description="Makes a repeat harmless; left out, the service gives one.")
     kind: ReaderKind
     user_id: CleanId | None = Field(None, description="As in /v1/recommend.")
     work_id: CleanId | None = None
     edition_id: CleanId | None = Field(None, description="Edition id or ISBN.")
-    value: float | None = Field(None, ge=0, le=10, description="A rating, 0 to 10; 0 means read, not rated.")
-    occurred_at: Utc | None = Field(None, description="With a time zone; left out, now.")
+    value: Annotated[float, Field(ge=0, le=10), BeforeValidator(_no_truth)] | None = Field(
+        None, description="A rating, 0 to 10; 0 means read, not rated."
+    )
+    occurred_at: Utc | None = Field(
+        None, description="With a time zone; left out, now.", json_schema_extra={"pattern": _YEARS}
+    )
     session_id: CleanId | None = None
     surface: CleanId | None = None
     decision_id: uuid.UUID | None = Field(None, description="Of the slate that showed the book.")
-    position: int | None = Field(None, ge=0, le=10_000, description="In that slate.")
+    position: Annotated[int, Field(ge=0, le=10_000), BeforeValidator(_no_truth)] | None = Field(
+        None, description="In that slate."
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -330,7 +352,8 @@ class SignupRequest(Request):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={
+        json_schema_extra=_ONE_AGE
+        | {
             "examples": [
                 {
                     "username": "ada",
@@ -346,8 +369,10 @@ class SignupRequest(Request):
     username: Username = Field(description="3 to 64 of a-z 0-9 . _ @ + -; upper case is folded.")
     password: str = Field(min_length=10, max_length=200, description="At least 10 characters.")
     country: Name | None = Field(None, description="In words or as ISO 3166-1 code; an unknown one is left out.")
-    birth_year: int | None = Field(None, ge=OLDEST_BIRTH_YEAR, le=2100)
-    age: int | None = Field(None, ge=3, le=125, description="Instead of birth_year.")
+    birth_year: Annotated[int, Field(ge=OLDEST_BIRTH_YEAR, le=2100), BeforeValidator(_no_truth)] | None = None
+    age: Annotated[int, Field(ge=3, le=125), BeforeValidator(_no_truth)] | None = Field(
+        None, description="Instead of birth_year."
+    )
     tastes: Tastes = Tastes()
 
     @model_validator(mode="after")

@@ -115,7 +115,7 @@ def test_a_recommendation_says_how_it_came_about_and_is_told_to_the_stream(clien
         ({"filters": {"authors": [""]}}, "body.filters.authors.0"),
         ({"filters": {"subjects": ["s"] * 21}}, "body.filters.subjects"),
         ({"filters": {"year_from": "old"}}, "body.filters.year_from"),
-        ({"filters": {"year_from": 2000, "year_to": 1999}}, "body.filters"),
+        ({"filters": {"year_from": True}}, "body.filters.year_from"),
         ({"session": {"history": ["w001"] * 101}}, "body.session.history"),
         ({"session": {"books": []}}, "body.session.books"),
         ({"context": {"Device Name": "x"}}, "body.context.Device Name.[key]"),
@@ -202,11 +202,11 @@ def test_a_session_is_for_a_calling_service_alone(client, platform, key):
     both = {"user_id": "u", "session": session}
     is_problem(client.post("/v1/recommend", json=both, headers=key), 422, field="body")
     own = client.post("/v1/recommend", json={"session": session}, headers=bearer(platform, "r001"))
-    is_problem(own, 422, field="body.session")
+    is_problem(own, 403, field="body.session")
 
 
 def test_a_service_must_name_a_reader(client, key):
-    is_problem(client.post("/v1/recommend", json={}, headers=key), 422, field="body.user_id")
+    is_problem(client.post("/v1/recommend", json={}, headers=key), 403, field="body.user_id")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"null", b'{"n": NaN}', b"[" * 5000])
@@ -339,7 +339,7 @@ def test_interactions_batches_and_times(client, platform, key):
     is_problem(client.post("/v1/interactions", json={"events": [one] * 1001}, headers=key), 422, field="body.events")
     tomorrow = (clock.now() + timedelta(days=1)).isoformat()
     late = {"events": [one | {"occurred_at": tomorrow}]}
-    is_problem(client.post("/v1/interactions", json=late, headers=key), 422, field="body.events.0.occurred_at")
+    is_problem(client.post("/v1/interactions", json=late, headers=key), 409, field="body.events.0.occurred_at")
     assert client.post("/v1/interactions", json={"events": [one] * 1000}, headers=key).json()["accepted"] == 1000
     assert len({event.event_id for event in platform.stream.events}) == 1000
 
@@ -359,7 +359,7 @@ def test_interactions_need_the_stream_and_can_do_without_the_history(client, pla
 def test_one_event_id_for_two_different_events_is_refused(client, platform, key):
     click = {"kind": "click", "work_id": "w001", "user_id": "u", "event_id": str(uuid.uuid4())}
     body = {"events": [click, click | {"work_id": "w002"}]}
-    is_problem(client.post("/v1/interactions", json=body, headers=key), 422, field="body.events.1.event_id")
+    is_problem(client.post("/v1/interactions", json=body, headers=key), 409, field="body.events.1.event_id")
     assert platform.stream.events == []
     for harmless in (click, click | {"user_id": "v"}):
         body = {"events": [click, harmless]}

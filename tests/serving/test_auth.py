@@ -75,7 +75,7 @@ def test_a_reader_acts_for_itself_and_a_service_for_any():
     assert caught.value.status == 403
     with pytest.raises(Problem) as caught:
         auth.Caller(None).reader(None, "body.user_id")
-    assert caught.value.status == 422
+    assert caught.value.status == 403
 
 
 def test_passwords_are_hashed_with_a_salt_and_checked():

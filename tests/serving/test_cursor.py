@@ -44,7 +44,7 @@ def test_a_changed_cursor_is_refused(data):
     if changed != sealed and place < len(sealed) - 1:  # the last letter has bits that mean nothing
         with pytest.raises(Problem) as caught:
             cursor.opened(OURS, "v", changed)
-        assert caught.value.status == 422
+        assert caught.value.status == 403
 
 
 @UNHURRIED
@@ -52,7 +52,7 @@ def test_a_changed_cursor_is_refused(data):
 def test_any_text_is_a_callers_mistake(text):
     with pytest.raises(Problem) as caught:
         cursor.opened(OURS, "v", text)
-    assert caught.value.status == 422
+    assert caught.value.status == 403
 
 
 def test_pages_go_on_to_the_end_and_an_earlier_read_changes_none(client, platform, key):
@@ -90,14 +90,14 @@ def test_a_visitors_pages_keep_its_name(client, platform, key):
 def test_a_foreign_a_broken_and_an_outdated_cursor(client, platform, key):
     token = ask(client, key).json()["next"]
     for wrong in (token[:-20], "x", "é", token + "AAAA"):
-        is_problem(ask(client, key, cursor=wrong), 422, field="body.cursor")
+        is_problem(ask(client, key, cursor=wrong), 403, field="body.cursor")
     is_problem(ask(client, key, cursor=""), 422, field="body.cursor")
     is_problem(ask(client, key, cursor="x" * 4001), 422, field="body.cursor")
-    is_problem(ask(client, key, cursor=token, user_id="r002"), 422, field="body.cursor")
+    is_problem(ask(client, key, cursor=token, user_id="r002"), 403, field="body.cursor")
     own = client.post("/v1/recommend", json={"cursor": token}, headers=bearer(platform, "r002"))
-    is_problem(own, 422, field="body.cursor")
+    is_problem(own, 403, field="body.cursor")
     visitor = client.post("/v1/recommend", json={"cursor": token, "session": {}}, headers=key)
-    is_problem(visitor, 422, field="body.cursor")
+    is_problem(visitor, 403, field="body.cursor")
     served = platform.bundles.current
     manifest = served.bundle.manifest
     bundle = served.bundle.with_blend(served.bundle.blend)
