@@ -15,6 +15,7 @@ from bookworks.models.reader import ReaderState
 from training.params import Params
 
 K = 20
+NAMED = 3  # authors a reader names
 Values = npt.NDArray[np.float64]
 
 
@@ -28,6 +29,8 @@ class BlendGrid(Params):
     rounds: int = Field(3, ge=0)
     depth: int = Field(200, ge=K, description="Works of each source that are looked at.")
     tastes_popularity: float = Field(0.3, ge=0)
+    named_lengths: tuple[int, ...] = Field((1, 3, 5), description="Histories beside which named tastes are tried.")
+    named_weights: tuple[float, ...] = Field((0.0, 1.0, 2.0, 4.0, 8.0, 16.0), description="What they may weigh there.")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Choice:
 def choose_blend(
     bundle: Bundle, states: list[ReaderState], relevant: list[list[int]], grid: BlendGrid, session_length: int
 ) -> tuple[Blend, dict[str, Choice]]:
-    """Weights of the tiers warm and session; tastes and cold need none."""
+    """Weights of the tiers warm and session, and of named tastes beside short histories; tastes and cold need none."""
     read = [state.history for state in states]
     warm = _choose(bundle, "warm", states, read, relevant, grid)
     session = _choose(bundle, "session", as_sessions(states, session_length), read, relevant, grid)
@@ -53,7 +56,39 @@ def choose_blend(
         "cold": {POPULARITY: 1.0},
     }
     shares = {"warm": warm.history_share, "session": session.history_share}
-    return Blend(tiers, shares), {"warm": warm, "session": session}
+    blend = Blend(tiers, shares)
+    named, most = dict[int, float](), max(grid.named_weights, default=0.0)
+    for n in sorted(grid.named_lengths):
+        most = named[n] = min(most, _choose_named(bundle.with_blend(blend), n, states, relevant, grid))
+    return replace(blend, named=named), {"warm": warm, "session": session}
+
+
+def naming(bundle: Bundle, state: ReaderState, clicks: int) -> ReaderState:
+    """The reader as a session of the last `clicks` works that has named authors of up to three earlier ones."""
+    (session,) = as_sessions([state], clicks)
+    authors = [bundle.author_of(work) for work in reversed(state.history[:-clicks])]
+    return replace(session, tastes=list(dict.fromkeys(author for author in authors if author))[:NAMED])
+
+
+def _choose_named(
+    bundle: Bundle, clicks: int, states: list[ReaderState], relevant: list[list[int]], grid: BlendGrid
+) -> float:
+    """The weight of named tastes beside a history of so many works; 0 where none ranks surely better.
+
+    Training rows name nothing, so readers name the authors of works that the session is not told of.
+    """
+    trial = bundle.with_blend(replace(bundle.blend, named={clicks: 1.0}))
+    asked = [(naming(bundle, s, clicks), s.history, r) for s, r in zip(states, relevant, strict=True)]
+    readers = [_Scored(trial, *reader, grid.depth) for reader in asked if reader[0].tastes]
+    session = bundle.blend.tiers["session"]
+    plain = np.array([session.get(name, 0.0) for name in bundle.sources], dtype=np.float32)
+    best, before = 0.0, _ndcg(readers, np.append(plain, np.float32(0.0)))
+    for weight in grid.named_weights if readers else ():
+        values = _ndcg(readers, np.append(plain, np.float32(weight)))
+        gain = values - before
+        if gain.mean() > 0.5 * gain.std() / np.sqrt(gain.size):
+            best, before = weight, values
+    return best
 
 
 def as_sessions(states: list[ReaderState], length: int) -> list[ReaderState]:
@@ -110,7 +145,8 @@ class _Scored:
 
     def __init__(self, bundle: Bundle, state: ReaderState, read: list[int], relevant: list[int], depth: int) -> None:
         own = bundle.score(state, every=True).own
-        table = np.stack([scaled(name, own[name]) for name in bundle.sources])
+        names = [*bundle.sources, *(name for name in (TASTES,) if name in own)]
+        table = np.stack([scaled(name, own[name]) for name in names])
         table[:, read] = -np.inf
         kept = np.unique(np.concatenate([np.asarray(relevant), *(top(row, depth) for row in table)]).astype(np.int64))
         self.scores = table[:, kept]

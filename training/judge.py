@@ -11,7 +11,7 @@ from bookworks.models.bundle import Bundle
 from bookworks.models.reader import ReaderState
 from training import gate_lines, leaks
 from training.dataset import TEST, TRAIN, VALID, Dataset, load_dataset
-from training.files import SNAPSHOT
+from training.files import RANKER, SNAPSHOT, read_json
 from training.floors import POPULARITY, RANDOM, rank_floors, rank_honest
 from training.held_out import HeldOut, make_held_out, rank_with_bundle
 from training.params import Options, load_params
@@ -31,6 +31,7 @@ class Case:
         valid: validation readers; their history is the part train.
         floors: name -> the first k works for each of `tests`.
         honest: lists of a model fitted to the part train alone, for `valid` and for `tests`.
+        learned: what the ranker gained for readers that had not taught it; see `leaks.ranker_line`.
     """
 
     data: Dataset
@@ -39,6 +40,7 @@ class Case:
     valid: HeldOut
     floors: dict[str, Ranked]
     honest: tuple[Ranked, Ranked]
+    learned: float | None = None
 
 
 def load_case(params: GateParams, options: Options) -> Case:
@@ -50,7 +52,9 @@ def load_case(params: GateParams, options: Options) -> Case:
     valid = make_held_out(data, (TRAIN,), VALID, weight, params.leak_readers)
     spans = leaks.spans_of(data, pq.read_table(SNAPSHOT / "interactions.parquet"))
     floors = rank_floors(data, tests, params, options, popularity)
-    return Case(data, spans, tests, valid, floors, rank_honest(data, valid, tests, params, options))
+    report = RANKER / "report.json"
+    learned = leaks.learned_gain(read_json(report)) if report.is_file() else None
+    return Case(data, spans, tests, valid, floors, rank_honest(data, valid, tests, params, options), learned)
 
 
 def judge(
@@ -99,12 +103,15 @@ def leak_lines(
     best = max(floors.values(), key=lambda values: float(values.mean()) if values.size else 0.0)
     on_valid, on_test = case.honest
     reference = leaks.Reference(valid.ndcg(on_valid, k), some.ndcg(on_test[rows], k), best[rows])
-    return [
+    lines = [
         leaks.overlap_line(case.data, case.tests),
         leaks.shuffled_line(lists, case.floors[POPULARITY], case.tests, params, seed),
         leaks.ceiling_line(own, params),
         *leaks.source_lines(challenger, some, valid, reference, params),
     ]
+    if challenger.ranker is not None:
+        lines.append(leaks.ranker_line(challenger, some, valid, case.learned, reference.drift, params))
+    return lines
 
 
 def _champion_lines(

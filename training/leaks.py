@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -170,6 +172,50 @@ def _source_line(
         f"surely be above {params.max_over_valid:g} times validation nor {params.max_over_floor:g} times the floor."
     )
     return Line(f"source_{name}", not over_valid and not over_floor, text)
+
+
+def ranker_line(
+    bundle: Bundle, tests: HeldOut, valid: HeldOut, learned: float | None, drift: float, params: GateParams
+) -> Line:
+    """What the trees gain on the blend, for test readers and for validation readers, who may have taught them.
+
+    An honest gain is no larger on test than for those who taught the trees, and about what trees of other readers
+    gained on validation; trees that were taught by test readers gain more.
+
+    Args:
+        bundle: with a ranker.
+        tests: test readers.
+        valid: validation readers.
+        learned: gain for validation readers by trees that they had not taught, as a share of the blend's NDCG@20; None
+            where nobody tells.
+        drift: of a `Reference`.
+        params: of the gate.
+    """
+    k, blend = params.k, bundle.with_blend(bundle.blend)
+    plain, plain_before = (part.ndcg(rank_with_bundle(blend, part.states, k), k) for part in (tests, valid))
+    own, before = (part.ndcg(rank_with_bundle(bundle, part.states, k), k) for part in (tests, valid))
+    on_test, on_valid, level = mean_interval(own - plain), mean_interval(before - plain_before), _mean(plain)
+    limits = {"validation readers": drift * max(on_valid.high, 0.0)}
+    if learned is not None:
+        limits["readers that had not taught the trees"] = level * (
+            params.max_over_valid * max(learned, 0.0) + params.ranker_tolerance
+        )
+    enough = min(own.size, before.size) >= params.min_slice
+    told = "; ".join(f"by {name} {most:.4f}" for name, most in limits.items())
+    text = (
+        f"the ranker gains NDCG@{k} {shown(on_test)} on the blend's {level:.4f} for test readers and "
+        f"{shown(on_valid)} for validation readers; the lower bound for test readers must not be above what is "
+        f"allowed {told}."
+    )
+    return Line("source_ranker", not enough or on_test.low <= min(limits.values()), text)
+
+
+def learned_gain(report: Mapping[str, Any]) -> float | None:
+    """What the trees of a stage's report gained for readers that had not taught them; None where it tells nothing."""
+    found, objective = report.get("valid_ndcg_at_20", {}), report.get("objective")
+    if not found.get("blend") or objective not in found:
+        return None
+    return float(found[objective] / found["blend"] - 1.0)
 
 
 def _mean(values: Values) -> float:

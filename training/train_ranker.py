@@ -73,7 +73,7 @@ def main() -> None:
     some = valid.some(valid.rows_by_hash(params.blend_readers))
     draft = drafted(assemble(data))
     blend, choices = choose_blend(draft, some.states, some.relevant, params.blend, params.session_length)
-    write_json(BLEND, {"tiers": blend.tiers, "history_share": blend.history_share})
+    write_json(BLEND, blend.to_json())
     write_json(BLEND_CHOICES, {tier: asdict(choice) for tier, choice in choices.items()})
 
     n = min(params.candidates, data.n_works // 2)

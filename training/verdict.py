@@ -33,6 +33,7 @@ class GateParams(Params):
     max_ndcg: float = Field(0.8, gt=0, le=1, description="More than this is not believed.")
     max_shuffled: float = Field(0.25, ge=0, le=1, description="Share of the NDCG that shuffled labels may leave.")
     max_over_valid: float = Field(1.5, ge=1, description="Most that a source may rank test better than validation.")
+    ranker_tolerance: float = Field(0.05, ge=0, description="Share of the blend's NDCG trees may gain unexplained.")
     max_over_floor: float = Field(3.0, ge=1, description="Most that a source may rank better than the best floor.")
 
 

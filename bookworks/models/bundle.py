@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,28 @@ class Blend:
     Attributes:
         tiers: tier -> source -> weight.
         history_share: tier -> how much of the reader's vector comes from the history's item vectors, 0 to 1.
+        named: length of a history -> weight of the named tastes beside it, for histories up to that length; longer
+            ones, and bundles that know none, leave named tastes out.
     """
 
     tiers: dict[str, dict[str, float]]
     history_share: dict[str, float]
+    named: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, blend: dict[str, Any]) -> Blend:
         """From the content of `blend.json`."""
-        return cls(blend["tiers"], blend["history_share"])
+        named = {int(length): weight for length, weight in blend.get("named", {}).items()}
+        return cls(blend["tiers"], blend["history_share"], named)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `blend.json`."""
+        named = {str(length): weight for length, weight in self.named.items()}
+        return {"tiers": self.tiers, "history_share": self.history_share, "named": named}
+
+    def of_named(self, length: int) -> float:
+        """Weight of named tastes beside a history of this many works, at least 1."""
+        return next((self.named[most] for most in sorted(self.named) if length <= most), 0.0)
 
 
 @dataclass(frozen=True)
@@ -179,6 +192,12 @@ class Bundle:
             return "session"
         return "tastes" if self._tastes.known(state.tastes) else "cold"
 
+    def weights_of(self, state: ReaderState) -> dict[str, float]:
+        """Source -> weight for this reader: those of the tier, and of named tastes beside a short history."""
+        weights = self.blend.tiers[self.tier_of(state)]
+        named = self.blend.of_named(len(state.history)) if state.history else 0.0
+        return weights | {TASTES: named} if named and self._tastes.known(state.tastes) else weights
+
     def encode_reader(self, state: ReaderState) -> Floats:
         """The reader's vector, length 1, float32 [dim].
 
@@ -220,7 +239,7 @@ class Bundle:
             n: works that are wanted, those counted that will be hidden.
             shown: marks the works that may be shown, [n_works]; None for all.
         """
-        weights = self.blend.tiers[self.tier_of(state)]
+        weights = self.weights_of(state)
         if nearest is None and weights.get(VECTORS):
             return None
         marked = np.zeros(len(self), dtype=bool)
@@ -248,7 +267,7 @@ class Bundle:
             every: ask also the sources that have no weight.
             works: of `pool`; None for the whole catalogue.
         """
-        weights = self.blend.tiers[self.tier_of(state)]
+        weights = self.weights_of(state)
         wanted = self._wanted(state) | set(self.sources if every else ())
         own = self._own_scores(state, wanted, works)
         pool = np.arange(len(self)) if works is None else works
@@ -264,7 +283,7 @@ class Bundle:
 
     def _wanted(self, state: ReaderState) -> set[str]:
         """Sources with a weight in the reader's tier, and all that the ranker asks."""
-        wanted = {name for name, weight in self.blend.tiers[self.tier_of(state)].items() if weight}
+        wanted = {name for name, weight in self.weights_of(state).items() if weight}
         return wanted | set(self.sources if self._ranker_of(state) else ())
 
     def _asked(self, state: ReaderState, wanted: set[str]) -> dict[str, ItemItem]:
@@ -308,8 +327,13 @@ class Bundle:
         return centred
 
     def _ranker_of(self, state: ReaderState) -> Ranker | None:
-        """What orders this reader's candidates."""
-        return self.ranker if state.history else None
+        """What orders this reader's candidates.
+
+        Trees were taught by readers who name nothing: where more tastes are named than works are known, the blend's
+        own order stays.
+        """
+        few = TASTES in self.weights_of(state) and len(state.history) < len(self._tastes.known(state.tastes))
+        return self.ranker if state.history and not few else None
 
     def ranked(self, state: ReaderState, scored: Scored, hidden: Iterable[int] = ()) -> Order:
         """The order in which works are shown, without the history and `hidden`.
@@ -411,6 +435,10 @@ class Bundle:
         sources = [{name: float(part[i]) for name, part in scored.added.items()} for i in chosen]
         return Recommendation(chosen, [float(total[i]) for i in chosen], sources, self.tier_of(state))
 
+    def author_of(self, index: int) -> str | None:
+        """The id of a work's author, if it has one."""
+        return self._author_of[index] if self._author_of else None
+
     def similar(self, index: int, n: int) -> list[tuple[int, float]]:
         """The `n` works most like work `index`: mean of the cosine and the item filter's scaled score."""
         self._check_indices(np.array([index]))
@@ -422,7 +450,7 @@ class Bundle:
         limit, count = int(self.rules["max_per_author"]), dict[str, int]()
         kept, late = list[int](), list[int]()
         for i in ranked:
-            author = self._author_of[i] if self._author_of else None
+            author = self.author_of(i)
             if author is not None and count.get(author, 0) >= limit:
                 late.append(i)
                 continue

@@ -56,7 +56,8 @@ class BundleContent:
         facts: of the works.
         popularity: {"global": […], "age_bin": {…}, "country": {…}, "weights": {…}}.
         features: {"age_bins": […], "countries": […]}, labels in index order from 1.
-        blend: {"tiers": {tier: {source: weight}}, "history_share": {"warm": …, "session": …}}.
+        blend: {"tiers": {tier: {source: weight}}, "history_share": {"warm": …, "session": …},
+            "named": {length of the history: weight of named tastes}}.
         ranker: what orders the blend's candidates; None where the blend alone ranks better.
         rules: {"max_per_author": 0 for no limit}.
     """
@@ -330,11 +331,13 @@ def _blend_fits(parts: BundleParts) -> bool:
     sources = {*parts.item_item, VECTORS, POPULARITY, TASTES}
     tiers = parts.blend.get("tiers", {})
     shares = parts.blend.get("history_share", {})
-    weights = [weight for tier in tiers.values() for weight in tier.values()]
+    named = parts.blend.get("named", {})
+    weights = [*named.values(), *(weight for tier in tiers.values() for weight in tier.values())]
     return (
         set(TIERS) <= set(tiers)
         and all(set(tier) <= sources for tier in tiers.values())
         and {"warm", "session"} <= set(shares)
+        and all(length.isdigit() for length in named)
         and all(np.isfinite(value) and value >= 0 for value in (*weights, *shares.values()))
     )
 

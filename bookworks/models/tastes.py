@@ -28,8 +28,8 @@ class TasteIndex:
         self._works_of = {name: np.unique(np.array(rows, dtype=np.int64)) for name, rows in found.items()}
 
     def known(self, tastes: Iterable[str]) -> list[str]:
-        """Those tastes that match at least one work, lower case."""
-        return [key for key in (taste.strip().lower() for taste in tastes) if key in self._works_of]
+        """Those tastes that match at least one work, lower case, each once, in the order they were named."""
+        return [key for key in dict.fromkeys(taste.strip().lower() for taste in tastes) if key in self._works_of]
 
     def works(self, known: Collection[str]) -> list[Ints]:
         """The works that meet each of these tastes, rising indices."""

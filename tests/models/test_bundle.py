@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from scipy.sparse import csr_matrix
 
 from bookworks.contracts import bundle as names
 from bookworks.errors import BundleError, ContractError
-from bookworks.models.bundle import Bundle, top
+from bookworks.models.bundle import Blend, Bundle, top
 from bookworks.models.bundle_files import BundleParts, Ranker, _check_together, read_parts, write_bundle
 from bookworks.models.item_item import ItemItem
 from bookworks.models.ranker_features import about
@@ -59,6 +60,48 @@ def test_tastes_are_met(bundle: Bundle) -> None:
     best = bundle.recommend(TASTES, 3).indices
     works = bundle.works.to_pylist()
     assert all("crime" in works[i]["subjects"] or works[i]["author"] == "Author 3" for i in best)
+
+
+def test_a_taste_is_counted_once(bundle: Bundle) -> None:
+    named = replace(TASTES, tastes=["Crime", "crime ", "AUTHOR 3"])
+    once = replace(TASTES, tastes=["crime", "author 3"])
+    assert bundle.recommend(named, 20) == bundle.recommend(once, 20)
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_named_tastes_stay_beside_the_first_clicks(bundle: Bundle, taught: Bundle, ranked: bool) -> None:
+    plain = taught if ranked else bundle
+    known = copy.copy(plain)
+    known.blend = replace(plain.blend, named={1: 4.0, 3: 1.0})
+    named = replace(SESSION, history=[0], weights=[1.0], tastes=["Author 3"])
+    unnamed = replace(named, tastes=[])
+    mine = [i for i, author in enumerate(known.works["author"].to_pylist()) if author == "Author 3"]
+    with_tastes, without = known.recommend(named, 20), known.recommend(unnamed, 20)
+    assert len(set(with_tastes.indices) & set(mine)) == len(mine)
+    assert all(
+        sources["tastes"] > 0 for i, sources in zip(with_tastes.indices, with_tastes.sources, strict=True) if i in mine
+    )
+    assert plain.recommend(named, 20) == plain.recommend(unnamed, 20) == without
+    assert known.weights_of(replace(named, history=[0, 1], weights=[]))["tastes"] == 1.0
+    assert "tastes" not in known.weights_of(replace(named, history=[0, 1, 2, 5], weights=[]))
+    near = Nearest(known.encode_reader(named), np.arange(10))
+    assert set(mine) <= set(known.pool(named, near, 5).tolist())
+
+
+def test_where_more_is_named_than_known_the_blend_orders(taught: Bundle) -> None:
+    known = copy.copy(taught)
+    known.blend = replace(taught.blend, named={3: 4.0})
+    state = replace(SESSION, history=[0], weights=[1.0], tastes=["Author 3", "poetry"])
+    assert known.ranked(state, known.score(state)).candidates is None
+    longer = replace(state, history=[0, 5], weights=[1.0, 1.0])
+    assert known.ranked(longer, known.score(longer)).candidates is not None
+    assert taught.ranked(state, taught.score(state)).candidates is not None
+
+
+def test_weights_of_named_tastes_are_written_and_read(bundle: Bundle) -> None:
+    blend = replace(bundle.blend, named={1: 4.0})
+    assert Blend.from_json(json.loads(json.dumps(blend.to_json()))) == blend
+    assert Blend.from_json({"tiers": {}, "history_share": {}}).named == {}
 
 
 @pytest.mark.parametrize("state", [WARM, SESSION, TASTES, COLD])

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from bookworks.metrics.bootstrap import Interval
 from bookworks.models.bundle import Bundle
+from bookworks.models.bundle_files import Ranker
+from bookworks.models.trees import Booster, Trees
 from tests.support.bundles import make_tiny_bundle
 from tests.support.cases import SPANS, make_case, make_split
 from tests.support.datasets import make_tables
 from training import gate_lines, leaks
 from training.dataset import TEST, TRAIN, VALID
 from training.gate_page import page
+from training.held_out import HeldOut
 from training.judge import Case, judge
+from training.recommenders.trees import Taught, _together
 from training.split import SplitParams, split
+from training.train_ranker import lesson
 from training.verdict import GateParams, Verdict
 
 PARAMS = GateParams(floors={"item_knn": {"neighbours": 2}}, max_ndcg=0.95, latency_readers=20)
@@ -59,6 +66,55 @@ def test_a_filter_that_saw_the_test_part_is_found(seen: tuple[str, ...], tmp_pat
                 if name.startswith("source")]  # fmt: skip
     leaking = judge(bundle_of(tmp_path / "b", *seen, alike=False), None, case, PARAMS, 1)
     assert "source_item_filter" in failed(leaking)
+
+
+def with_trees(bundle: Bundle, lessons: list[HeldOut]) -> tuple[Bundle, float | None]:
+    """The bundle with trees that learned these readers by heart, and what such trees gain for other readers."""
+    taught = _together([lesson(bundle, known.states, known, 20) for known in lessons])
+    names, rounds = bundle.feature_names, 30
+    params = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5, "num_leaves": 7}
+
+    def grown(part: Taught) -> Booster:
+        return Booster(lgb.train(params, lgb.Dataset(part.rows, part.read.ravel(), feature_name=names), rounds)
+                       .model_to_string())  # fmt: skip
+
+    scores = np.zeros(len(taught.rows), dtype=np.float32)
+    for turn in range(5):
+        out = taught.readers % 5 == turn
+        rows = taught.rows_of(out)
+        scores[rows] = grown(taught.some(~out)).scores(taught.rows[rows])
+    places = -np.tile(np.arange(20, dtype=np.float32), len(taught))
+    found = {name: taught.ndcg(values).mean() for name, values in (("binary", scores), ("blend", places))}
+    other = copy.copy(bundle)
+    other.ranker = Ranker(Trees((grown(taught),)), 20)
+    other._columns = other._columns_of_ranker()
+    return other, leaks.learned_gain({"objective": "binary", "valid_ndcg_at_20": found})
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_honest_trees_pass(honest: Bundle, case: Case, told: bool) -> None:
+    trees, learned = with_trees(honest, [case.valid])
+    verdict = judge(trees, None, replace(case, learned=learned if told else None), PARAMS, 1)
+    assert "source_ranker" in {line.name for line in verdict.lines}
+    assert failed(verdict) == []
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
+@pytest.mark.parametrize("valid", [True, False])
+def test_trees_that_test_readers_taught_are_found(honest: Bundle, case: Case, share: float, valid: bool) -> None:
+    drawn = np.random.default_rng(1).permutation(len(case.tests))[: int(share * len(case.tests))]
+    trees, learned = with_trees(honest, [*[case.valid] * valid, case.tests.some(drawn)])
+    assert failed(judge(trees, None, replace(case, learned=learned), PARAMS, 1)) == ["source_ranker"]
+
+
+def test_trees_that_only_test_readers_taught_are_found_without_a_report(honest: Bundle, case: Case) -> None:
+    trees, _ = with_trees(honest, [case.tests])
+    assert failed(judge(trees, None, case, PARAMS, 1)) == ["source_ranker"]
+
+
+def test_a_report_without_trees_tells_nothing_of_their_gain() -> None:
+    assert leaks.learned_gain({"objective": None, "valid_ndcg_at_20": {"blend": 0.1, "binary": 0.1}}) is None
+    assert leaks.learned_gain({}) is None
 
 
 def test_popularity_that_knows_the_future_is_found(case: Case) -> None:

@@ -159,6 +159,9 @@ def test_the_blend_follows_the_source_that_knows(tmp_path: Path) -> None:
     assert choices["warm"].valid_ndcg_at_20 > 0.2
     assert blend.tiers["warm"]["popularity"] <= 0.2
     assert set(blend.tiers) == {"warm", "session", "tastes", "cold"}
+    assert set(blend.named) == {1, 3, 5}
+    assert sorted(blend.named.values(), reverse=True) == [blend.named[n] for n in (1, 3, 5)]
+    assert blend.named[1] > 0  # readers here read works of one subject, a fifteenth of them by the same author
     nobody, _ = choose_blend(bundle, [], [], BlendGrid(), 2)
     assert nobody.tiers["warm"]["item_filter"] == 1.0
 
