@@ -14,6 +14,7 @@ from training.dataset import VALID, Dataset
 from training.params import Options
 from training.recommenders.all import model_class
 from training.recommenders.blend import Asked, asked, sample
+from training.studies import best_params, carry_on, open_study
 
 K = 20
 READERS = 5000  # held-out readers that judge a trial
@@ -61,24 +62,17 @@ def tune(
         name: of the model; one without a space to search keeps `base`.
         inner: a dataset with the parts train and valid.
         base: values that are not searched for; the first trial is as they are.
-        trials: finished or pruned trials of the study; those found in the storage count.
+        trials: finished or pruned trials of the study; those found in the storage and those of other processes count.
         options: seed and threads.
         storage: address of Optuna's storage, or None for memory.
     """
     if name not in SPACES or trials < 1:
         return dict(base)
     judges = sample(asked(inner, VALID), READERS, options.seed)
-    study = optuna.create_study(
-        storage=storage, study_name=study_name(name, inner, base), load_if_exists=True, direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=options.seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-    )  # fmt: skip
-    if not study.trials:
-        study.enqueue_trial(_defaults(name, base))
-    left = trials - sum(trial.state.is_finished() for trial in study.trials)
-    if left > 0:
-        study.optimize(lambda trial: _try(trial, name, inner, base, judges, options), n_trials=left)
-    return dict(base) | study.best_params
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=4)
+    study = open_study(storage, study_name(name, inner, base), options.seed, _defaults(name, base), pruner)
+    carry_on(study, lambda trial: _try(trial, name, inner, base, judges, options), trials)
+    return dict(base) | best_params(study)
 
 
 def _try(

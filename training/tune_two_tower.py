@@ -16,10 +16,12 @@ from pydantic import Field
 from bookworks.cli.entry import run
 from bookworks.errors import TransientError
 from bookworks.settings import get_settings
+from training import studies
 from training.dataset import Dataset, load_dataset
 from training.files import METRICS, SPLIT, TITLES, TUNED, write_json
 from training.params import Options, Params, check_params, load_params
 from training.recommenders.two_tower import TwoTowerParams, TwoTowerRecommender
+from training.studies import best_params, carry_on
 
 
 class TuneParams(Params):
@@ -42,15 +44,13 @@ def search(
     options: Options,
     study: optuna.Study,
 ) -> None:
-    """Bring the study up to `params.trials` finished trials; those found in it count."""
+    """Bring the study up to `params.trials` finished trials; those found in it and of other processes count."""
 
     def objective(trial: optuna.Trial) -> float:
         return _try(trial, data, params, base, options)
 
-    left = params.trials - len(_finished(study))
-    if left > 0:
-        budget_s = params.max_seconds + params.seconds_per_100k_rows * data.train().nnz / 100_000
-        study.optimize(objective, n_trials=left, timeout=budget_s)
+    budget_s = params.max_seconds + params.seconds_per_100k_rows * data.train().nnz / 100_000
+    carry_on(study, objective, params.trials, budget_s)
 
 
 def _try(
@@ -78,18 +78,9 @@ def _try(
 
 def open_study(storage: str | None, name: str, params: TuneParams, base: TwoTowerParams, seed: int) -> optuna.Study:
     """The study called `name`, new or as it was left; a new one begins with the parameters in the file."""
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=params.pruner_startup_trials, n_warmup_steps=1),
-        load_if_exists=True,
-    )
-    if not study.trials:
-        names = ("learning_rate", "temperature", "popularity_power")
-        study.enqueue_trial({name: getattr(base, name) for name in names})
-    return study
+    start = {name: getattr(base, name) for name in ("learning_rate", "temperature", "popularity_power")}
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=params.pruner_startup_trials, n_warmup_steps=1)
+    return studies.open_study(storage, name, seed, start, pruner)
 
 
 def study_name(*files: Path, params: Params) -> str:
@@ -105,16 +96,11 @@ def best_of(study: optuna.Study) -> dict[str, Any]:
     """What the stage leaves: best parameters, its value, the number of trials of each state."""
     states = [trial.state.name.lower() for trial in study.trials]
     return {
-        "params": study.best_params,
+        "params": best_params(study),
         "valid_ndcg_at_20": study.best_value,
         "study": study.study_name,
         "trials": {state: states.count(state) for state in sorted(set(states))},
     }
-
-
-def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    return study.get_trials(deepcopy=False, states=states)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pyarrow.parquet as pq
 import pytest
 
@@ -105,10 +106,18 @@ def test_the_numbers_of_works_tell_nothing(files: Path, tmp_path: Path) -> None:
 
 
 def test_a_search_goes_on_where_it_was(files: Path, tmp_path: Path) -> None:
+    """Extended, it tries other configs than before; asked for as many as there are, it tries none."""
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    first = run(files, tmp_path / "a.json", models="item_filter", tune_trials=3, storage=storage)
-    again = run(files, tmp_path / "b.json", models="item_filter", tune_trials=3, storage=storage)
-    assert first["item_filter"]["config"] == again["item_filter"]["config"]
+    for trials in (3, 3, 6):
+        last = run(files, tmp_path / "a.json", models="item_filter", tune_trials=trials, storage=storage)
+        opened = optuna.storages.RDBStorage(storage)
+        (study,) = (one for one in optuna.get_all_study_summaries(opened) if one.study_name.startswith("item_filter-"))
+        tried = [trial.params for trial in opened.get_all_trials(study._study_id)]
+        best = optuna.load_study(study_name=study.study_name, storage=opened).best_params
+        opened.engine.dispose()
+        assert len({tuple(sorted(params.items())) for params in tried}) == len(tried) == trials
+        assert best.items() <= last["item_filter"]["config"].items()
+    assert tried[0] == {"reader_power": 0.25, "work_power": 0.3}
 
 
 def test_held_out_rows_come_from_train_alone(files: Path) -> None:

@@ -57,18 +57,22 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     data = with_titles(make_dataset())
     base = TwoTowerParams(dim=8, batch_size=64, min_readers=2)
     storage = f"sqlite:///{tmp_path / 'study.db'}"
+    tried: list[list[tuple[float, ...]]] = []
 
     def run(trials: int) -> dict[str, Any]:
         params = TuneParams(trials=trials, epochs=1)
         study = open_study(storage, "s", params, base, 1)
         search(data, params, base, OPTIONS, study)
         found = best_of(study)
+        tried.append([tuple(trial.params.values()) for trial in study.trials])
         study._storage._backend.engine.dispose()
         return found
 
     assert run(2)["trials"] == {"complete": 2}
-    found = run(3)
-    assert sum(found["trials"].values()) == 3
+    found = run(4)
+    assert sum(found["trials"].values()) == 4
+    assert tried[0] == tried[1][:2]
+    assert len(set(tried[1])) == 4
     assert set(found["params"]) == {"learning_rate", "temperature", "popularity_power"}
 
 
