@@ -258,7 +258,7 @@ def test_books_and_metrics_over_bentoml(live):
     assert "swagger-ui" in live.get("/docs").text
     page = live.get("/metrics").text
     assert 'bentoml_service_request_total{endpoint="/v1/books/{work_id}"' in page
-    assert "/nothing" not in page
+    assert "books/nothing" not in page
     assert "bookworks_recommendations_total" in page
     version = live.get("/readyz").json()["bundle_version"]
     assert f'bookworks_bundle_workers{{version="{version}"}} 1.0' in page

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.serving.fakes import KEY, SECRET, settings
-from tests.serving.process import running
+from tests.serving.process import eventually, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -55,8 +55,9 @@ def test_a_request_that_matters_for_security_leaves_a_line_in_the_output(alone):
     client, _, folder = alone
     answer = client.get("/v1/users/u", headers={"X-API-Key": "wrong", "X-Request-ID": "the-one-to-find"})
     assert (answer.status_code, answer.headers["X-Request-ID"]) == (401, "the-one-to-find")
-    output = (folder / "service.log").read_text().splitlines()
-    (line,) = [json.loads(line) for line in output if "the-one-to-find" in line]
+    log = folder / "service.log"  # the line is written when the answer is on its way
+    (line,) = eventually(lambda: [one for one in log.read_text().splitlines() if "the-one-to-find" in one])
+    line = json.loads(line)
     assert (line["outcome"], line["route"]) == ("refused", "/v1/users/{user_id}")
 
 
