@@ -28,7 +28,7 @@ from training.item_files import read_items, with_catalogue
 from training.measuring import K, measures
 from training.memory import peak_memory
 from training.params import Options
-from training.recommenders.all import NAMES, Fitter, model_class
+from training.recommenders.all import NAMES, Cost, Fitter, model_class
 from training.recommenders.base import Lists
 from training.recommenders.blend import asked
 from training.search import SPACES, tune
@@ -45,21 +45,22 @@ ALL = (*DEFAULT[:-2], "gnn", "two_tower", "blend", "ranker")
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One model's row: what it was, what it cost, what it found."""
+    """One model's row: what it was, what it cost, what it found; `process_mib` is the most that the process had."""
 
     name: str
     config: dict[str, Any]
-    fit_seconds: float
+    fit: Cost
     rank_seconds: float
-    peak_memory_mib: float
+    process_mib: float
     lists: Lists
     found: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The row for programs."""
         return {
-            "model": self.name, "config": self.config, "fit_seconds": round(self.fit_seconds, 2),
-            "rank_seconds": round(self.rank_seconds, 2), "peak_memory_mib": round(self.peak_memory_mib),
+            "model": self.name, "config": self.config, "fit_seconds": round(self.fit.seconds, 2),
+            "fit_mib": round(self.fit.mib), "rank_seconds": round(self.rank_seconds, 2),
+            "process_peak_mib": round(self.process_mib),
         } | self.found  # fmt: skip
 
 
@@ -100,7 +101,8 @@ def evaluate(
     kinds = [measure for measure, wanted in ((measure_tiers, tiers), (measure_new_works, new_works)) if wanted]
     cold = [row for measure in kinds for row in measured_cold(measure, names, data, fitter.options, set_ or [])]
     show_tiers(cold)
-    console.print(f"all in {time.monotonic() - started:.0f} s", highlight=False)
+    most = max(row.process_mib for row in rows.values())
+    console.print(f"all in {time.monotonic() - started:.0f} s, {most:.0f} MiB at most", highlight=False)
     if out:
         write_json(out, {"data": facts(data, [train, test]), "rows": [rows[name].to_json() for name in names],
                          "tiers": [row.to_json() for row in cold]})  # fmt: skip
@@ -212,11 +214,10 @@ def evaluated(name: str, data: Dataset, fitter: Fitter, console: Console) -> Eva
     """Fit one model, rank the whole catalogue for every reader of the test part, and measure."""
     known = asked(data, TEST)
     with console.status(f"{name} …"), peak_memory() as memory:
-        started = time.monotonic()
-        model = fitter.fit(name, data)
+        model, cost = fitter.fit(name, data), fitter.cost(name, data)
         fitted = time.monotonic()
         lists = model.recommend(known.batch, K, fitter.options.threads)
-        ranked = time.monotonic()
+        ranked = time.monotonic() - fitted
     report = getattr(model, "report", None)
     if report:  # the ranker's blend is the blend: its mix is not looked for again
         fitter.configs["blend"] = dict(fitter.configs["blend"]) | {
@@ -225,9 +226,9 @@ def evaluated(name: str, data: Dataset, fitter: Fitter, console: Console) -> Eva
     found = measures(lists, known, data) | {"report": report}
     if name not in sources_of(fitter):
         fitter.drop(name, data)
-    console.print(f"{name}: fitted in {fitted - started:.0f} s, ranked in {ranked - fitted:.0f} s", highlight=False)
+    console.print(f"{name}: fitted in {cost.seconds:.0f} s, ranked in {ranked:.0f} s", highlight=False)
     config = fitter.config(name).model_dump(mode="json")
-    return Evaluated(name, config, fitted - started, ranked - fitted, memory.mib, lists, found)
+    return Evaluated(name, config, cost, ranked, memory.mib, lists, found)
 
 
 def sources_of(fitter: Fitter) -> tuple[str, ...]:
@@ -236,16 +237,30 @@ def sources_of(fitter: Fitter) -> tuple[str, ...]:
 
 
 def show(rows: Sequence[Evaluated]) -> None:
-    """Print the table: recall and NDCG at 20 with their intervals, and what the lists are like."""
+    """Print the table: recall and NDCG at 20 with their intervals, what the lists are like, costs; then the slices."""
     table = Table(box=None, pad_edge=False)
-    for title in ("model", "recall@20", "ndcg@20", "coverage", "novelty", "gini", "fit s", "rank s", "MiB"):
+    for title in ("model", "recall@20", "ndcg@20", "coverage", "novelty", "gini", "fit s", "fit MiB", "rank s"):
         table.add_column(title, justify="left" if title == "model" else "right", no_wrap=True)
     for row in rows:
         metrics = row.found["metrics"]
         found = [ranged(metrics[name]) for name in ("recall_at_20", "ndcg_at_20")]
         plain = [f"{metrics[name]['value']:.3f}" for name in ("coverage_at_20", "novelty_at_20", "gini_at_20")]
-        costs = [f"{row.fit_seconds:.1f}", f"{row.rank_seconds:.1f}", f"{row.peak_memory_mib:.0f}"]
+        costs = [f"{row.fit.seconds:.1f}", f"{row.fit.mib:.0f}", f"{row.rank_seconds:.1f}"]
         table.add_row(row.name, *found, *plain, *costs)
+    Console(width=140).print(table)
+    show_slices(rows)
+
+
+def show_slices(rows: Sequence[Evaluated]) -> None:
+    """Print recall@20 by length of the history and by readers of the wanted work; a line below tells of how many."""
+    slices = {name: told["readers"] for row in rows for name, told in row.found["slices"].items()}
+    table = Table(box=None, pad_edge=False, title="recall@20 by works in the history, and of works by their readers")
+    for title in ("model", *slices):
+        table.add_column(title.removeprefix("history "), justify="left" if title == "model" else "right", no_wrap=True)
+    for row in rows:
+        found = row.found["slices"]
+        table.add_row(row.name, *(f"{found[name]['recall_at_20']['value']:.4f}" for name in slices))
+    table.add_row("readers", *map(str, slices.values()))
     Console(width=140).print(table)
 
 

@@ -60,7 +60,17 @@ def with_catalogue(data: Dataset, items: Path | None, catalogues: Sequence[Path]
     told = _by_isbn(tables)
     rows = [told.get(to_isbn13(isbn) or isbn, {}) for isbn, _ in ids]
     columns = {name: pa.array([row.get(name) for row in rows], DESCRIBED.field(name).type) for name in FIELDS}
+    columns["year_bin"] = pa.array([year_bin(row.get("year")) for row in rows], pa.string())
     return replace(data, works=pa.table({"work_id": numbers} | columns))
+
+
+def year_bin(year: int | None) -> str | None:
+    """Label of a year of publication, as the macro `year_bin` in dbt_project/macros/bins.sql gives it to the marts."""
+    if year is None:
+        return None
+    if year < 1900:
+        return "before 1900"
+    return "1900-1949" if year < 1950 else f"{year // 10 * 10}s"
 
 
 def _by_isbn(tables: Sequence[pa.Table]) -> dict[str, dict[str, Any]]:

@@ -14,15 +14,29 @@ EVERY_S = 0.05
 
 @dataclass
 class Peak:
-    """The most resident memory that was seen, MiB."""
+    """The most resident memory that was seen, and what was there at the beginning and at the end, MiB."""
 
     mib: float = 0.0
+    before: float = 0.0
+    after: float = 0.0
+
+    @property
+    def added(self) -> float:
+        """The peak over what was there before."""
+        return self.mib - self.before
+
+    @property
+    def held(self) -> float:
+        """What stayed."""
+        return max(self.after - self.before, 0.0)
 
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
     """Looks at the resident memory twenty times a second until the block ends."""
-    peak, process, done = Peak(), psutil.Process(), threading.Event()
+    process, done = psutil.Process(), threading.Event()
+    start = process.memory_info().rss / 2**20
+    peak = Peak(start, start, start)
 
     def watch() -> None:
         while True:
@@ -37,3 +51,4 @@ def peak_memory() -> Iterator[Peak]:
     finally:
         done.set()
         thread.join()
+        peak.after = process.memory_info().rss / 2**20

@@ -42,7 +42,7 @@ SHARE = 0.1
 CLICKS = (1, 3, 5)
 NAMED = 3  # authors a reader names at signup
 KNOWN = "known"  # the part of rows that tell of a stranger, and teach nobody
-TOLD = ("author", "author_id", "series", "series_id", "series_number", "publisher", "year")
+TOLD = ("author", "author_id", "series", "series_id", "series_number", "publisher", "year", "year_bin")
 
 
 class Row(NamedTuple):

@@ -19,14 +19,14 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 AGREE = 20  # a source agrees when the candidate is among its first so many
 SERIES = "series_id"
-ABOUT = ("age", "idle_days", "month")  # the reader and the request
+ABOUT = ("age", "idle_days")  # the reader and the request
 _NUMBER = re.compile(r"\d+")
 
 
 def about(state: ReaderState) -> dict[str, Floats]:
     """What is known of one reader and of the request, of each of `ABOUT` a value, [1]; NaN where it is unknown."""
     age = _NUMBER.search(state.age_bin or "")
-    values = (float(age[0]) if age else np.nan, state.context.idle_days, state.context.month)
+    values = (float(age[0]) if age else np.nan, state.context.idle_days)
     return {name: np.array([value], dtype=np.float32) for name, value in zip(ABOUT, values, strict=True)}
 
 

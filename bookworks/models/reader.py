@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal, Self
 
 import numpy as np
@@ -20,11 +20,9 @@ class Context:
 
     Attributes:
         idle_days: whole days since the latest event of the history.
-        month: 1 to 12, UTC.
     """
 
     idle_days: float = math.nan
-    month: float = math.nan
 
     @classmethod
     def at(cls, now: datetime, latest: datetime | None) -> Self:
@@ -34,8 +32,7 @@ class Context:
             now: when books are asked for, with a time zone.
             latest: the latest event of the history, with a time zone; None where there is none or its time is unknown.
         """
-        idle = math.nan if latest is None else float(max(now - latest, timedelta()).days)
-        return cls(idle, float(now.astimezone(UTC).month))
+        return cls(math.nan if latest is None else float(max(now - latest, timedelta()).days))
 
 
 @dataclass(frozen=True)

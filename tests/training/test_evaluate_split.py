@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from bookworks.errors import ContractError, SettingError
 from tests.support.datasets import make_dataset
 from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.evaluate_cli import evaluate
+from training.params import Options
+from training.recommenders.all import Cost, Fitter
+from training.recommenders.item_item import EaseRecommender
 from training.split_files import hold_out, make_split, read_pairs
 
 BOOKS = """isbn13,title,authors,publisher,original_publication_year
@@ -80,6 +84,47 @@ def test_from_files_to_numbers_and_lists(files: Path, tmp_path: Path) -> None:
             wanted.setdefault(reader, set()).add(work)
         recalls = [len(works & set(ours.item[ours.reader == reader])) / len(works) for reader, works in wanted.items()]
         assert row["metrics"]["recall_at_20"]["value"] == pytest.approx(np.mean(recalls))
+
+
+def test_a_source_costs_what_its_own_fit_took_and_slices_are_printed(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Blend and ranker fit EASE first; its row has its own seconds and memory all the same."""
+    fit = EaseRecommender.fit.__func__
+
+    def slow(cls, data, config, options):
+        block = np.ones(8 * 2**20)  # 64 MiB
+        time.sleep(0.5)
+        del block
+        return fit(cls, data, config, options)
+
+    monkeypatch.setattr(EaseRecommender, "fit", classmethod(slow))
+    few = [*SMALL, 'blend.sources=["ease","item_knn"]']
+    rows = run(files, tmp_path / "out.json", models="blend", set_=few)
+    assert 0.5 < rows["ease"]["fit_seconds"] < rows["blend"]["fit_seconds"]
+    assert rows["item_knn"]["fit_seconds"] < 0.5
+    assert rows["ease"]["fit_mib"] > 60 > rows["item_knn"]["fit_mib"]
+    assert rows["ease"]["process_peak_mib"] >= rows["ease"]["fit_mib"]
+    printed = capsys.readouterr().out
+    assert any(name.startswith("work ") for name in rows["ease"]["slices"])
+    for name, told in rows["ease"]["slices"].items():
+        assert name.removeprefix("history ") in printed
+        assert f"{told['recall_at_20']['value']:.4f}" in printed
+
+
+def test_a_composite_costs_its_sources_once_also_those_fitted_before(files: Path) -> None:
+    data = make_split(read_pairs(files / "train.txt"), read_pairs(files / "test.txt"))
+    mix = {"sources": ("item_knn", "item_filter"), "weights": {"item_knn": 1.0, "item_filter": 1.0}, "new_lift": 1.0}
+    fitter = Fitter(Options(threads=1), {"blend": mix})
+    fitter.fit("item_knn", data)
+    own = fitter.cost("item_knn", data)
+    fitter._fitted["item_knn", id(data)] = data, fitter.fit("item_knn", data), Cost(100.0, 900.0, 70.0)
+    fitter.fit("blend", data)
+    fitter.fit("blend", data)
+    found = fitter.cost("blend", data)
+    assert own.seconds < 1
+    assert 100.0 < found.seconds < 101.0
+    assert 70.0 <= found.mib < 200.0
 
 
 def test_a_catalogue_brings_authors_in(files: Path, tmp_path: Path) -> None:

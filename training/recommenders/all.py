@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bookworks.errors import SettingError
 from training.dataset import VALID, Dataset
+from training.memory import peak_memory
 from training.params import Options, check_params
 from training.recommenders.base import Recommender
 from training.split_files import hold_out
@@ -57,8 +60,34 @@ def load_member(name: str, folder: Path) -> Recommender:
     return model_class(name).load(folder)
 
 
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs to fit, a composite with all of its sources, also with those that were there already.
+
+    Attributes:
+        seconds: wall time; of a source that was there already, that of its own fit.
+        mib: peak of the process over what was there before; a source that was there already counts as what it holds.
+        held_mib: what stayed in memory.
+    """
+
+    seconds: float
+    mib: float
+    held_mib: float
+
+
+@dataclass
+class _Sources:
+    """What a fit in progress has asked for: known models count with what they cost, once each."""
+
+    seen: set[Key] = field(default_factory=set)
+    known: list[Cost] = field(default_factory=list)
+
+
 class Fitter:
-    """Fits recommenders by name, each once for a dataset.
+    """Fits recommenders by name, each once for a dataset, and keeps what that cost.
 
     Args:
         options: seed and threads.
@@ -68,7 +97,8 @@ class Fitter:
     def __init__(self, options: Options, configs: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self.options = options
         self.configs = dict(configs or {})
-        self._fitted: dict[tuple[str, int], tuple[Dataset, Recommender]] = {}
+        self._fitted: dict[Key, tuple[Dataset, Recommender, Cost]] = {}
+        self._running: list[_Sources] = []
 
     def config(self, name: str) -> Any:
         """The config of a model.
@@ -86,12 +116,34 @@ class Fitter:
         """
         key = (name, id(data))
         if key not in self._fitted:
-            cls, more = model_class(name), {}
-            if cls.composite:
-                more = {"fitter": self}
-            config = with_epochs(cls, data, self.config(name), self.options)
-            self._fitted[key] = data, cls.fit(data, config, self.options, **more)
+            self._fitted[key] = data, *self._first_fit(name, data)
+        else:
+            self._borrowed(key)
+        for outer in self._running:
+            outer.seen.add(key)
         return self._fitted[key][1]
+
+    def cost(self, name: str, data: Dataset) -> Cost:
+        """What the first fit of a model to `data` cost; it must not be dropped yet."""
+        return self._fitted[name, id(data)][2]
+
+    def _first_fit(self, name: str, data: Dataset) -> tuple[Recommender, Cost]:
+        cls, sources, started = model_class(name), _Sources(), time.monotonic()
+        more = {"fitter": self} if cls.composite else {}
+        self._running.append(sources)
+        try:
+            with peak_memory() as memory:
+                model = cls.fit(data, with_epochs(cls, data, self.config(name), self.options), self.options, **more)
+        finally:
+            self._running.pop()
+        held = sum(known.held_mib for known in sources.known)
+        seconds = time.monotonic() - started + sum(known.seconds for known in sources.known)
+        return model, Cost(seconds, memory.added + held, memory.held + held)
+
+    def _borrowed(self, key: Key) -> None:
+        for outer in self._running:
+            if key not in outer.seen:
+                outer.known.append(self._fitted[key][2])
 
     def drop(self, name: str, data: Dataset) -> None:
         """Let go of one model."""
