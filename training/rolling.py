@@ -35,6 +35,7 @@ from training.measuring import K
 from training.params import Options
 from training.recommenders.all import Fitter
 from training.recommenders.base import Batch, Recommender
+from training.split_files import by_hash
 
 NAMES = (("user_id", "u"), ("item_id", "i"), ("time", "t"))
 BLEND = {"item_filter": 1.0, "item_knn": 0.5, "popularity": 0.1}
@@ -120,7 +121,9 @@ def read_loans(path: Path) -> Loans:
     order = np.argsort(times, kind="stable")
     reader, work = (np.asarray(pc.cast(column, pa.string()).to_pylist())[order] for column in columns[:2])
     readers, reader = np.unique(reader, return_inverse=True)
-    works, work = np.unique(work, return_inverse=True)
+    names, work = np.unique(work, return_inverse=True)
+    works = sorted(names.tolist(), key=by_hash)
+    work = np.argsort(np.searchsorted(names, works))[work]
     _, kept = np.unique(reader * len(works) + work, return_index=True)
     kept.sort()
     months = times[order][kept].astype("datetime64[s]").astype("datetime64[M]")
@@ -134,7 +137,7 @@ def read_loans(path: Path) -> Loans:
     )
     nobody = pa.nulls(len(readers), pa.string())
     people = pa.table({"user_id": readers.tolist(), "age_bin": nobody, "country": nobody})
-    data = Dataset(pa.table({"work_id": works.tolist()}), people, rows, len(readers))
+    data = Dataset(pa.table({"work_id": works}), people, rows, len(readers))
     return Loans(data, (months - months[0]).astype(np.int64), months[0])
 
 

@@ -90,6 +90,11 @@ def _parquet(path: Path) -> Pairs:
     return Pairs(*ids, table["weight_max"].cast(pa.float64()).to_pylist())
 
 
+def by_hash(work: str) -> bytes:
+    """By what works are put in order: neither an id nor when it came tells its place, so no tie is broken by these."""
+    return hashlib.blake2b(work.encode(), digest_size=8).digest()
+
+
 def make_split(train: Pairs, test: Pairs, catalogue: Iterable[str] = ()) -> Dataset:
     """Both files as one dataset; a test pair that is in train, too, is left out, as it cannot be recommended.
 
@@ -97,9 +102,7 @@ def make_split(train: Pairs, test: Pairs, catalogue: Iterable[str] = ()) -> Data
         train, test: the interactions.
         catalogue: ids of works that can be recommended, also of those that nobody has read.
     """
-    works = sorted(
-        {*train.works, *test.works, *catalogue}, key=lambda work: hashlib.blake2b(work.encode(), digest_size=8).digest()
-    )
+    works = sorted({*train.works, *test.works, *catalogue}, key=by_hash)
     trained = dict.fromkeys(train.readers)
     readers = [*trained, *(reader for reader in dict.fromkeys(test.readers) if reader not in trained)]
     work_of = {work: i for i, work in enumerate(works)}

@@ -266,8 +266,13 @@ class Bundle:
                 sources, the rest counts as average. None takes them of every work.
             every: ask also the sources that have no weight.
             works: of `pool`; None for the whole catalogue.
+
+        Raises:
+            ContractError: every source of a pool.
         """
         weights = self.weights_of(state)
+        if every and works is not None:
+            raise ContractError("Every source is asked of the whole catalogue: a pool has the works of some alone")
         wanted = self._wanted(state) | set(self.sources if every else ())
         own = self._own_scores(state, wanted, works)
         pool = np.arange(len(self)) if works is None else works

@@ -455,6 +455,11 @@ def test_where_only_some_may_be_shown_the_pool_has_the_most_popular_of_these(wid
     assert set(wide.popular(COLD)[-50:]) <= set(pool.tolist())
 
 
+def test_sources_without_weight_are_not_asked_of_a_pool(wide: Bundle) -> None:
+    with pytest.raises(ContractError, match="whole catalogue"):
+        wide.score(WARM, near_to(wide, WARM), every=True, works=np.arange(5))
+
+
 def test_without_a_vector_index_there_is_no_pool_for_who_needs_one(wide: Bundle) -> None:
     assert wide.blend.tiers["warm"]["vectors"]
     assert wide.pool(WARM, None, 30) is None

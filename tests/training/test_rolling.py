@@ -77,3 +77,13 @@ def test_from_file_to_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixtu
         (name, age) for name in ("popularity", "blend") for age in range(3)
     }
     assert "ndcg@20" in capsys.readouterr().out
+
+
+def test_ids_of_works_tell_nothing_of_their_place(tmp_path: Path) -> None:
+    rows = [("r", f"w{i:03d}", i) for i in range(300)]
+    loans = read_loans(write(tmp_path / "loans.csv", rows))
+    ids = loans.data.works["work_id"].to_pylist()
+    assert sorted(ids) == [work for _, work, _ in rows]
+    assert abs(np.corrcoef(np.arange(300), [int(work[1:]) for work in ids])[0, 1]) < 0.2
+    read = [ids[work] for work in loans.data.interactions["work"].to_pylist()]
+    assert read == [work for _, work, _ in rows]  # each row is still of its own work
