@@ -41,6 +41,7 @@ def serving_command(
         many = callers or [1, 16]
         figures = sized.measure(settings, works, many, requests, rounds, candidates)
         setting = {"requests": requests, "works": works, "callers": many, "candidates": candidates}
+        setting["workers"] = settings.service_workers
         report.write(settings, "serving-sized", figures, setting, out)
         return
     figures = serving.measure(settings, requests, rounds) + serving.events_shown(settings, requests)
