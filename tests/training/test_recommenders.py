@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from scipy import sparse
 
@@ -14,7 +15,7 @@ from tests.support.datasets import make_dataset, with_titles
 from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.held_out import make_held_out
 from training.params import Options
-from training.recommenders.als import AlsParams, AlsRecommender
+from training.recommenders.als import AlsParams, AlsRecommender, SmallAlsParams, SmallAlsRecommender
 from training.recommenders.base import Batch, Recommender, best_of
 from training.recommenders.blend import Blend, BlendParams
 from training.recommenders.content import (
@@ -24,6 +25,8 @@ from training.recommenders.content import (
     NextInSeriesRecommender,
     SameAuthorRecommender,
     SameFieldParams,
+    SamePublisherRecommender,
+    SameSeriesRecommender,
     TitleTextParams,
     TitleTextRecommender,
 )
@@ -49,7 +52,8 @@ OPTIONS = Options(seed=3, threads=1)
 QUICK = {"dim": 8, "epochs": 6, "batch_size": 64, "learning_rate": 0.02, "max_seconds": 20}
 
 BLEND = BlendParams(sources=("item_filter", "item_knn", "same_author"), weights={"item_filter": 1.0})
-TELL_NOTHING = {"random", "popularity", "next_in_series", "title_text"}  # floors, and what this catalogue does not know
+# Floors, and what this catalogue does not know.
+TELL_NOTHING = {"random", "popularity", "next_in_series", "same_series", "same_publisher", "title_text"}
 
 FITS: dict[str, Callable[[Dataset], Recommender]] = {
     "random": lambda data: RandomRecommender(data.n_works, 3),
@@ -61,6 +65,8 @@ FITS: dict[str, Callable[[Dataset], Recommender]] = {
     "ease": lambda data: EaseRecommender.fit(data, EaseParams(regularization=20), OPTIONS),
     "reader_knn": lambda data: ReaderKnnRecommender.fit(data, ReaderKnnParams(), OPTIONS),
     "same_author": lambda data: SameAuthorRecommender.fit(data, SameFieldParams(), OPTIONS),
+    "same_series": lambda data: SameSeriesRecommender.fit(data, SameFieldParams(), OPTIONS),
+    "same_publisher": lambda data: SamePublisherRecommender.fit(data, SameFieldParams(), OPTIONS),
     "content_ease": lambda data: ContentEaseRecommender.fit(data, ContentEaseParams(regularization=20), OPTIONS),
     "next_in_series": lambda data: NextInSeriesRecommender.fit(data, NextInSeriesParams(), OPTIONS),
     "title_text": lambda data: TitleTextRecommender.fit(with_titles(data), TitleTextParams(), OPTIONS),
@@ -69,6 +75,7 @@ FITS: dict[str, Callable[[Dataset], Recommender]] = {
         data, RankerParams(blend=BLEND, candidates=25, trees=10, min_rows=5, folds=2), OPTIONS
     ),
     "als": lambda data: AlsRecommender.fit(data, AlsParams(factors=4, iterations=3, alpha=10), OPTIONS),
+    "als_small": lambda data: SmallAlsRecommender.fit(data, SmallAlsParams(factors=3, iterations=3, alpha=10), OPTIONS),
     "gnn": lambda data: GnnRecommender.fit(data, GnnParams(**QUICK), OPTIONS),
     "two_tower": lambda data: TwoTowerRecommender.fit(
         with_titles(data), TwoTowerParams(min_readers=2, **QUICK), OPTIONS
@@ -105,6 +112,18 @@ class TestEveryRecommender:
         ranked = model.recommend(strangers, 5).works
         assert (ranked != PAD).all()
         assert all(len(set(row)) == 5 for row in ranked.tolist())
+
+    def test_a_book_that_no_training_row_tells_of(self, name: str, data: Dataset) -> None:
+        """A reader of it alone gets a whole list, without it; a reader of others may find it, and nothing fails."""
+        of_others = data.interactions.filter(pc.not_equal(data.interactions["work"], 7))
+        model = FITS[name](data.replaced(of_others))
+        history = sparse.csr_matrix(
+            ([1.0, 1.0, 1.0], ([0, 1, 1], [7, 0, 7])), shape=(2, data.n_works), dtype=np.float32
+        )
+        lists = model.recommend(Batch(np.array([-1, -1]), history, [None, None], [None, None]), 10)
+        assert (lists.works != PAD).all()
+        assert 7 not in lists.works
+        assert np.isfinite(lists.scores).all()
 
     def test_an_unknown_reader_with_a_history(self, model: Recommender, data: Dataset) -> None:
         history = sparse.csr_matrix(([1.0, 1.0], ([0, 0], [0, 4])), shape=(1, data.n_works), dtype=np.float32)
