@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from serving import metrics, policy
 from serving.again import Answers
 from serving.breaker import Breaker
 from serving.catalogue import Catalogue
+from serving.repeat import Repeated
 from serving.rules import Rules
 
 logger = logging.getLogger("bookworks.serving")
@@ -68,30 +68,18 @@ class BundleKeeper:
         self._store: VectorStore | None = None
         self._refusal = Refusal("", 0.0)
         self._said: dict[str, str | None] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="bundles", daemon=True)
+        self._repeated = Repeated("bundles", settings.bundle_poll_seconds, self.refresh)
         self.current: Served | None = None
         self._before: Served | None = None
 
     def start(self) -> None:
         """Load what there is, then follow the alias."""
-        self._thread.start()
+        self._repeated.start()
 
     def close(self) -> None:
         """Stop following."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        self._repeated.close()
         self._registry.close()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.refresh()
-            except Exception:  # the thread must live; the next round tries again
-                logger.exception("looking for a new champion failed")
-            if self._stop.wait(self._settings.bundle_poll_seconds):
-                return
 
     def refresh(self) -> None:
         """One look at the alias: load and swap when it moved, open vectors that were missing."""
