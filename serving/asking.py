@@ -42,8 +42,8 @@ def understood(
     """What a request asks for.
 
     Raises:
-        Problem: 422, no reader is named, a reader's token came with a session, or the cursor is not of this reader;
-            403, it names another reader; 410, the cursor is of an earlier bundle.
+        Problem: 403, no reader or another one is named, a reader's token came with a session, or the cursor is not of
+            this reader; 410, the cursor is of an earlier bundle.
     """
     user_id, known = reader(platform, body, caller, decision_id, trace)
     page = None
@@ -74,7 +74,7 @@ def reader(
     """The reader and what is known of it; a visitor is named after the decision, and known by its session alone.
 
     Raises:
-        Problem: 422, no reader is named, or a reader's token came with a session; 403, it names another reader.
+        Problem: 403, no reader or another one is named, or a reader's token came with a session.
     """
     if body.session is None:
         user_id = caller.reader(body.user_id, "body.user_id")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bookworks.isbn import to_isbn13
 from bookworks.models.bundle import Bundle
 from bookworks.models.search import Search
-from serving.facets import Facets
+from serving.facets import Facets, folded
 
 _NOT_WORD = re.compile(r"\W+")
 _FIELDS = (
@@ -35,7 +36,7 @@ class Catalogue:
         self.search = Search.of(bundle)
         self.indices_of_twin = _grouped(self.twin_keys)
         self._by_author = _grouped(self.author_keys)
-        self._by_name = _grouped([_folded(name) for name in self.authors])
+        self._by_name = _grouped([folded(name) if name else None for name in self.authors])
         self.facets = Facets(bundle.works)
         self._series_keys = [a or b for a, b in zip(self.columns["series_id"], self.series, strict=True)]
         self._by_series = _grouped(self._series_keys)
@@ -72,17 +73,16 @@ class Catalogue:
         fields = {name: column[index] for name, column in self.columns.items()}
         fields["subjects"] = list(fields["subjects"] or [])
         fields["title"] = fields["title"] or ""
-        work_id = self.work_ids[index]
         return {
-            "work_id": work_id,
+            "work_id": self.work_ids[index],
             **fields,
-            "former_ids": self._bundle.former_ids[index],
-            "editions": sorted(self._editions.get(work_id, [])),
+            "former_ids": self.former_ids(index),
+            "editions": self.editions_of(index),
         }
 
     def of_author(self, author: str) -> list[int]:
         """Works of an author, who is named by id or, in any case, by name."""
-        return sorted({*self._by_author.get(author, ()), *self._by_name.get(_folded(author) or "", ())})
+        return sorted({*self._by_author.get(author, ()), *self._by_name.get(folded(author), ())})
 
     def editions_of(self, index: int) -> list[str]:
         """Edition ids and ISBN-13s of a work."""
@@ -91,6 +91,10 @@ class Catalogue:
     def former_ids(self, index: int) -> list[str]:
         """Ids of works that were merged into this one."""
         return list(self._bundle.former_ids[index])
+
+    def with_twins(self, works: Iterable[int]) -> set[int]:
+        """These works, and all that are most likely the same book as one of them."""
+        return with_twins(works, self.twin_keys, self.indices_of_twin)
 
     def same_author(self, index: int) -> list[int]:
         """Other works of the same author."""
@@ -103,8 +107,16 @@ class Catalogue:
         return [] if series is None else [i for i in self._by_series[series] if i != index]
 
 
-def _folded(name: str | None) -> str | None:
-    return " ".join(name.casefold().split()) if name else None
+def with_twins(
+    banned: Iterable[int], twin_keys: Sequence[str | None], indices_of_twin: Mapping[str, list[int]]
+) -> set[int]:
+    """`banned` and every work with the same title and author as one of them."""
+    wider = set(banned)
+    for index in list(wider):
+        key = twin_keys[index]
+        if key is not None:
+            wider.update(indices_of_twin[key])
+    return wider
 
 
 def _twin_key(title: str | None, author: str | None) -> str | None:

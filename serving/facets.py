@@ -45,11 +45,6 @@ class Filters:
     year_from: int | None = None
     year_to: int | None = None
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is asked."""
-        return self == Filters()
-
 
 class Facets:
     """Indices of works by value of each field.

@@ -272,7 +272,7 @@ def rules_step(served: Served, order: Order, turn: Turn) -> tuple[rules.Slate, l
     A shortlist is enough nearly always, else more and more of what is in order is looked through.
     """
     ruled = served.rules
-    read = ruled.volumes.read(_with_twins(served, turn.known.read)) if ruled.volumes else ()
+    read = ruled.volumes.read(served.catalogue.with_twins(turn.known.read)) if ruled.volumes else ()
     promoted = _shown(order, sorted(ruled.promoted)) if turn.page is None else {}
     ahead = sorted(promoted, key=lambda i: (-promoted[i], i))
     first = reordered(served, order.first(DEPTH), turn.online) if turn.page is None else list(_shown(order, turn.page))
@@ -282,7 +282,7 @@ def rules_step(served: Served, order: Order, turn: Turn) -> tuple[rules.Slate, l
         slate = rules.assemble(ranked, turn.n, ruled, read=read, promoted=ahead, seed=turn.seed)
         if len(slate.works) == turn.n:
             break
-    gone = _with_twins(served, slate.works)
+    gone = served.catalogue.with_twins(slate.works)
     return slate, [i for i in first if i not in gone]
 
 
@@ -324,10 +324,6 @@ def reordered(served: Served, ranked: list[int], online: OnlineReader) -> list[i
         now_ms=now.timestamp() * 1000,
         this_year=now.year,
     )
-
-
-def _with_twins(served: Served, works: Iterable[int]) -> set[int]:
-    return rules.with_twins(works, served.catalogue.twin_keys, served.catalogue.indices_of_twin)
 
 
 def slate_step(served: Served, near: Nearest | None, turn: Turn, trace: Trace) -> tuple[Scored, Order, rules.Slate]:
@@ -397,7 +393,7 @@ def recommend(
         allowed = shown_step(served, known, online, filters, trace)
         near = candidates_step(served, known.state, trace, allowed)
     extra = {i for i in map(served.catalogue.index, exclude) if i is not None}
-    banned = frozenset(_with_twins(served, known.banned | extra))
+    banned = frozenset(served.catalogue.with_twins(known.banned | extra))
     turn = Turn(known, online, n, allowed, banned, seed, page)
     scored, order, slate = slate_step(served, near, turn, trace)
     with trace.step("slate"):

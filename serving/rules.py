@@ -135,7 +135,7 @@ def _works_of(blocked: BlockList, catalogue: Catalogue) -> Ints:
         for value in values:
             works = catalogue.facets.works_of(name, value)
             found.update([] if works is None else works.tolist())
-    wider = with_twins(found, catalogue.twin_keys, catalogue.indices_of_twin)
+    wider = catalogue.with_twins(found)
     return np.fromiter(sorted(wider), dtype=np.int64, count=len(wider))
 
 
@@ -144,18 +144,6 @@ def _indices(books: Iterable[str], catalogue: Catalogue, name: str) -> list[int]
     if missing := [book for book, index in found.items() if index is None]:
         logger.warning("rules: %d books of %r are not in this bundle, the first is %s", len(missing), name, missing[0])
     return [index for index in found.values() if index is not None]
-
-
-def with_twins(
-    banned: Iterable[int], twin_keys: Sequence[str | None], indices_of_twin: Mapping[str, list[int]]
-) -> set[int]:
-    """`banned` and every work with the same title and author as one of them."""
-    wider = set(banned)
-    for index in list(wider):
-        key = twin_keys[index]
-        if key is not None:
-            wider.update(indices_of_twin[key])
-    return wider
 
 
 def reordered(

@@ -37,9 +37,7 @@ def similar(served: Served, index: int, n: int, trace: Trace, kind: Kind = Kind.
         kind: in what they are alike.
     """
     lists = _LISTS[kind](served, index, max(n, N_NEIGHBOURS), trace)
-    catalogue = served.catalogue
-    twins = set(catalogue.indices_of_twin.get(catalogue.twin_keys[index] or "", [])) | {index}
-    return fuse(lists, twins)[:n]
+    return fuse(lists, served.catalogue.with_twins([index]))[:n]
 
 
 def _all(served: Served, index: int, limit: int, trace: Trace) -> dict[str, list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from serving.asking import Asked
 from serving.bundles import Served
 from serving.pipeline import Known, Trace, Turn
 from serving.policy import Exploration
-from serving.rules import SERIES_IN_ORDER, Picker, Rules, Slate, with_twins
+from serving.rules import SERIES_IN_ORDER, Picker, Rules, Slate
 
 Reason = dict[str, str]
 
@@ -39,7 +38,7 @@ def told(served: Served, asked: Asked, body: schemas.WhyNotRequest, trace: Trace
     found = {"work_id": served.catalogue.work_ids[index], "title": served.catalogue.titles[index] or ""}
     if hidden:
         return found | _answer(hidden)
-    turn = Turn(known, asked.online, body.n, allowed, _wide(served, known.banned | excluded))
+    turn = Turn(known, asked.online, body.n, allowed, frozenset(served.catalogue.with_twins(known.banned | excluded)))
     return found | _by_rank(served, turn, index, trace)
 
 
@@ -47,25 +46,22 @@ def _without_draw(rules: Rules) -> Rules:
     return replace(rules, policy=rules.policy.model_copy(update={"exploration": Exploration()}))
 
 
-def _wide(served: Served, works: Collection[int]) -> frozenset[int]:
-    return frozenset(with_twins(works, served.catalogue.twin_keys, served.catalogue.indices_of_twin))
-
-
 def _by_history(served: Served, known: Known, index: int) -> list[Reason]:
     """Read or sent away, itself or a work of the same title and author."""
-    away = known.banned - known.read
+    away, with_twins = known.banned - known.read, served.catalogue.with_twins
     cases = (
         ("read", known.read, "The reader has read or owns it"),
         ("dismissed", away, "The reader has sent it or its author away"),
-        ("twin_of_read", _wide(served, known.read) - known.read, "The same title and author as a book that was read"),
-        ("twin_of_dismissed", _wide(served, away) - away, "The same title and author as a book that was sent away"),
+        ("twin_of_read", with_twins(known.read) - known.read, "The same title and author as a book that was read"),
+        ("twin_of_dismissed", with_twins(away) - away, "The same title and author as a book that was sent away"),
     )
     return [_reason("history", rule, detail) for rule, works, detail in cases if index in works]
 
 
 def _by_request(served: Served, excluded: set[int], asked: Asked, index: int) -> list[Reason]:
     filtered = served.catalogue.facets.broken(asked.filters, index)
-    out = [_reason("request", "exclude", "The request excludes it")] if index in _wide(served, excluded) else []
+    excludes = index in served.catalogue.with_twins(excluded)
+    out = [_reason("request", "exclude", "The request excludes it")] if excludes else []
     return out + [_reason("filters", name, f"It does not meet `filters.{name}`") for name in filtered]
 
 
@@ -123,7 +119,7 @@ def _by_place(served: Served, turn: Turn, order: Order, slate: Slate, index: int
 def _by_rules(served: Served, turn: Turn, slate: Slate, index: int) -> list[Reason]:
     """Rules that it would break beside the works of the slate."""
     rules, volumes = served.rules, served.rules.volumes
-    read = volumes.read(_wide(served, turn.known.read)) if volumes else set()
+    read = volumes.read(served.catalogue.with_twins(turn.known.read)) if volumes else set()
     picker = Picker(rules, read, slate.works)
     most = {limit.name: limit.most for limit in rules.limits}
     reasons = []

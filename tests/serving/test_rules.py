@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bookworks.models.work_facts import WorkFacts
+from serving.catalogue import with_twins
 from serving.policy import Exploration, Freshness, Policy, Promoted, RecentlyShown
-from serving.rules import SERIES_IN_ORDER, Limit, Picker, Rules, Volumes, assemble, reordered, with_twins
+from serving.rules import SERIES_IN_ORDER, Limit, Picker, Rules, Volumes, assemble, reordered
 
 NONE = [None] * 6
 DEFAULT = Policy()
