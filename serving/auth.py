@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ALGORITHM = "HS256"
 ISSUER = "bookworks"
 _REQUIRED = ["exp", "iat", "iss", "sub"]
+SAY_WHO = "send Authorization: Bearer … (a reader) or X-API-Key (a calling service)."
 _HASHES_AT_ONCE = 2  # each takes 64 MiB and a core for tens of milliseconds
 
 _bearer = HTTPBearer(auto_error=False, description="A reader's token from /v1/auth/signup or /v1/auth/login.")
@@ -121,14 +122,15 @@ def read(settings: Settings, token: str) -> str:
             options={"require": _REQUIRED},
         )
     except jwt.ExpiredSignatureError:
-        raise _unauthorised("The token has expired", "log in again: POST /v1/auth/login.") from None
+        raise unauthorised("The token has expired", "log in again: POST /v1/auth/login.") from None
     except jwt.PyJWTError:
-        raise _unauthorised("The token is not one of ours", "log in: POST /v1/auth/login.") from None
+        raise unauthorised("The token is not one of ours", "log in: POST /v1/auth/login.") from None
     return str(claims["sub"])
 
 
-def _unauthorised(detail: str, todo: str) -> Problem:
-    return Problem(401, detail, todo=todo, headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})
+def unauthorised(detail: str, todo: str | None = None, field: str | None = None) -> Problem:
+    """401, with the header that goes with it (RFC 9110)."""
+    return Problem(401, detail, field=field, todo=todo, headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})
 
 
 async def caller(
@@ -152,11 +154,11 @@ async def caller(
         await rates.take(platform, wanted.scopes[0], "reader", user_id)
         return Caller(user_id)
     if key is None:
-        raise _unauthorised("Who calls?", "send Authorization: Bearer … (a reader) or X-API-Key (a calling service).")
+        raise unauthorised("Who calls?", SAY_WHO)
     audit.called_by(request, "key", None)
     found = platform.keys.find(key)
     if found is None:
-        raise _unauthorised("The X-API-Key is wrong or revoked", "see `bookworks keys list` at the service.")
+        raise unauthorised("The X-API-Key is wrong or revoked", "see `bookworks keys list` at the service.")
     audit.called_by(request, "key", found.name)
     _check_scopes(found, wanted.scopes)
     await rates.take(platform, wanted.scopes[0], "key", found.name)
@@ -184,7 +186,7 @@ async def caller_if_any(
 def _check_scheme(request: Request, bearer: HTTPAuthorizationCredentials | None) -> None:
     """A header that is there is never passed over."""
     if bearer is None and "authorization" in request.headers:
-        raise _unauthorised("The Authorization header is no bearer token", "send Authorization: Bearer …, or none.")
+        raise unauthorised("The Authorization header is no bearer token", "send Authorization: Bearer …, or none.")
 
 
 def _check_scopes(key: Key, wanted: list[str]) -> None:

@@ -166,7 +166,7 @@ def log_in(platform: Platform, body: schemas.LoginRequest, address: str) -> dict
     who = hashlib.sha256(f"{body.username}\n{address}".encode()).hexdigest()
     _count(platform, who)
     if not platform.passwords.verify(account.password_hash if account else None, body.password) or account is None:
-        raise Problem(401, "Name or password is wrong", headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})
+        raise auth.unauthorised("Name or password is wrong")
     with suppress(TransientError):
         platform.history.forget_logins(who)
     return _tokens(platform, platform.sessions.open(account.user_id))
@@ -200,12 +200,10 @@ async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
     platform = platform_of(request)
     session = await _LANE.run(lambda: platform.sessions.refresh(body.refresh_token))
     if session is None:
-        raise Problem(
-            401,
+        raise auth.unauthorised(
             "The refresh token is wrong, spent, or of a session that has ended",
+            "log in again: POST /v1/auth/login.",
             field="body.refresh_token",
-            todo="log in again: POST /v1/auth/login.",
-            headers={"WWW-Authenticate": 'Bearer realm="bookworks"'},
         )
     audit.concerns(request, session.user_id)
     return _tokens(platform, session)

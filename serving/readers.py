@@ -12,13 +12,12 @@ from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import FORGET, Event
-from bookworks.errors import TransientError
 from serving import schemas
 from serving.auth import UsersCaller
 from serving.bundles import Served
 from serving.lane import Lane
 from serving.platform import Platform
-from serving.problems import Problem, unavailable
+from serving.problems import Problem
 from serving.routes import SOURCE, BookId, UserId, new_id, platform_of, problems, served_of
 
 router = APIRouter(prefix="/users/{user_id}", tags=["readers"])
@@ -62,11 +61,12 @@ def history(
 
 
 def _kept(platform: Platform, user_id: str) -> tuple[OnlineReader, dict[str, datetime]]:
-    """What Redis knows, with times; here an answer without it would be a wrong one."""
-    try:
-        return platform.history.read(user_id), platform.history.times(user_id)
-    except TransientError as error:
-        raise unavailable(error) from error
+    """What Redis knows, with times.
+
+    Raises:
+        TransientError: Redis is away; here an answer without it would be a wrong one.
+    """
+    return platform.history.read(user_id), platform.history.times(user_id)
 
 
 def _history(served: Served | None, online: OnlineReader, times: dict[str, datetime]) -> list[dict[str, Any]]:
@@ -115,15 +115,13 @@ def _forget(platform: Platform, user_id: str, work_id: str) -> None:
     """First into the stream, so that every later reading of it forgets too, then out of Redis.
 
     Raises:
-        Problem: 404, there is no such book, here or in the history; 503, Kafka or Redis is away.
+        Problem: 404, there is no such book, here or in the history.
+        TransientError: Kafka or Redis is away.
     """
     online, times = _kept(platform, user_id)
     events = _forgotten(platform.bundles.current, user_id, work_id, online, times)
-    try:
-        platform.stream.interactions(events)
-        platform.history.remember(events)
-    except TransientError as error:
-        raise unavailable(error) from error
+    platform.stream.interactions(events)
+    platform.history.remember(events)
 
 
 def _forgotten(
@@ -189,13 +187,10 @@ async def dismiss_author(user_id: UserId, author: Author, caller: UsersCaller, r
 
 def _dismiss(platform: Platform, user_id: str, author: str) -> None:
     """Into Postgres, then Redis: when Redis fails the caller repeats, and the first is already there."""
-    try:
-        if len(platform.dismissed_authors.of(user_id)) >= _AUTHORS_MAX:
-            raise Problem(422, "Too many authors are dismissed", field="path.author", allowed=f"{_AUTHORS_MAX}")
-        platform.dismissed_authors.add(user_id, author)
-        platform.history.dismiss_authors({user_id: [author]})
-    except TransientError as error:
-        raise unavailable(error) from error
+    if len(platform.dismissed_authors.of(user_id)) >= _AUTHORS_MAX:
+        raise Problem(422, "Too many authors are dismissed", field="path.author", allowed=f"{_AUTHORS_MAX}")
+    platform.dismissed_authors.add(user_id, author)
+    platform.history.dismiss_authors({user_id: [author]})
 
 
 @router.delete(
@@ -216,13 +211,10 @@ def _take_back(platform: Platform, user_id: str, author: str) -> None:
     """An author who was dismissed by name may be taken back by id, and the other way round."""
     served = platform.bundles.current
     works = served.catalogue.of_author(author) if served else []
-    try:
-        kept = platform.dismissed_authors.of(user_id)
-        same = [one for one in kept if served and works and served.catalogue.of_author(one) == works]
-        platform.dismissed_authors.remove(user_id, [author, *same])
-        platform.history.take_back_authors(user_id, [author, *same])
-    except TransientError as error:
-        raise unavailable(error) from error
+    kept = platform.dismissed_authors.of(user_id)
+    same = [one for one in kept if served and works and served.catalogue.of_author(one) == works]
+    platform.dismissed_authors.remove(user_id, [author, *same])
+    platform.history.take_back_authors(user_id, [author, *same])
 
 
 @router.get(
@@ -236,10 +228,7 @@ def export(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     caller.reader(user_id, "path.user_id")
     platform = platform_of(request)
     online, times = _kept(platform, user_id)
-    try:
-        account, authors = platform.accounts.by_id(user_id), platform.dismissed_authors.of(user_id)
-    except TransientError as error:
-        raise unavailable(error) from error
+    account, authors = platform.accounts.by_id(user_id), platform.dismissed_authors.of(user_id)
     served = platform.bundles.current
     in_model = served is not None and user_id in served.bundle.users
     if account is None and online == OnlineReader() and not authors and not in_model:

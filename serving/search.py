@@ -10,12 +10,11 @@ from pydantic import BaseModel, Field
 from bookworks.models.search import Hit, TypedIsbn, typed_isbn
 from bookworks.models.text_index import words_of
 from serving import asking, pipeline, schemas
-from serving.auth import Caller, RecommendCallerIfAny
+from serving.auth import SAY_WHO, Caller, RecommendCallerIfAny, unauthorised
 from serving.bundles import Served
 from serving.facets import Bools, Filters
 from serving.pipeline import Trace
 from serving.platform import Platform
-from serving.problems import Problem
 from serving.routes import count, platform_of, problems, served_of
 
 router = APIRouter(tags=["books"])
@@ -128,9 +127,7 @@ def _reader(asked: Asked, caller: Caller | None) -> str | None:
     """
     if asked.personalised or (asked.personalised is None and asked.user_id is not None):
         if caller is None:
-            raise Problem(401, "Personalised for whom?", field="query.personalised",
-                          todo="send Authorization: Bearer … (a reader) or X-API-Key (a calling service).",
-                          headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})  # fmt: skip
+            raise unauthorised("Personalised for whom?", SAY_WHO, field="query.personalised")
         return caller.reader(asked.user_id, "query.user_id")
     return None
 
