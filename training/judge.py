@@ -110,7 +110,7 @@ def leak_lines(
         *leaks.source_lines(challenger, some, valid, reference, params),
     ]
     if challenger.ranker is not None:
-        lines.append(leaks.ranker_line(challenger, some, valid, case.learned, reference.drift, params))
+        lines.append(leaks.ranker_line(challenger, own[rows], some, valid, case.learned, reference.drift, params))
     return lines
 
 

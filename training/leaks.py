@@ -175,7 +175,13 @@ def _source_line(
 
 
 def ranker_line(
-    bundle: Bundle, tests: HeldOut, valid: HeldOut, learned: float | None, drift: float, params: GateParams
+    bundle: Bundle,
+    own: Values,
+    tests: HeldOut,
+    valid: HeldOut,
+    learned: float | None,
+    drift: float,
+    params: GateParams,
 ) -> Line:
     """What the trees gain on the blend, for test readers and for validation readers, who may have taught them.
 
@@ -184,6 +190,7 @@ def ranker_line(
 
     Args:
         bundle: with a ranker.
+        own: its NDCG for test readers.
         tests: test readers.
         valid: validation readers.
         learned: gain for validation readers by trees that they had not taught, as a share of the blend's NDCG@20; None
@@ -193,7 +200,7 @@ def ranker_line(
     """
     k, blend = params.k, bundle.with_blend(bundle.blend)
     plain, plain_before = (part.ndcg(rank_with_bundle(blend, part.states, k), k) for part in (tests, valid))
-    own, before = (part.ndcg(rank_with_bundle(bundle, part.states, k), k) for part in (tests, valid))
+    before = valid.ndcg(rank_with_bundle(bundle, valid.states, k), k)
     on_test, on_valid, level = mean_interval(own - plain), mean_interval(before - plain_before), _mean(plain)
     limits = {"validation readers": drift * max(on_valid.high, 0.0)}
     if learned is not None:

@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 
 from analytics.bench.report import Figure
+from analytics.bench.serving import asked_for
 from bookworks import clock
 from bookworks.adapters import qdrant, redis
 from bookworks.contracts import online
@@ -159,7 +160,7 @@ def histories(settings: Settings, place: Place, size: int) -> Iterator[list[str]
         yield readers
     finally:
         for reader in readers:
-            client.delete(*client.keys(online.HISTORY.format(reader).replace("history", "*")))
+            client.delete(*(key.format(reader) for key in online.OF_READER))
         client.close()
 
 
@@ -248,12 +249,11 @@ def _cycled(readers: Sequence[str], n: int) -> list[str]:
 
 
 def _recommend(service: Service, reader: str) -> dict[str, Any]:
-    """A request like no other: it leaves out a book of its own, so that no kept answer fits."""
-    body = {"user_id": reader, "n": 10, "surface": "bench", "exclude": [f"none-{uuid.uuid4()}"]}
+    """A request as vegeta reads it."""
     return {
         "method": "POST", "url": f"{service.url}/v1/recommend",
         "header": {"X-API-Key": [service.key], "Content-Type": ["application/json"]},
-        "body": base64.b64encode(json.dumps(body).encode()).decode(),
+        "body": base64.b64encode(json.dumps(asked_for(reader)).encode()).decode(),
     }  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -144,7 +145,7 @@ def remember(client: redis.Redis, events: Iterable[Event]) -> int:
     """
     remember_one, forget_one = client.register_script(_REMEMBER), client.register_script(_FORGET)
     written = 0
-    try:
+    with _translated():
         pipe = client.pipeline(transaction=False)
         for event in events:
             if event.kind == "impression":
@@ -156,8 +157,6 @@ def remember(client: redis.Redis, events: Iterable[Event]) -> int:
             if len(pipe) >= _IN_ONE_PIPELINE:
                 pipe.execute()
         pipe.execute()
-    except redis.RedisError as error:
-        raise away(error) from error
     return written
 
 
@@ -200,7 +199,7 @@ def save_profiles(client: redis.Redis, profiles: Mapping[str, Mapping[str, Any]]
         TransientError: Redis does not answer; some may have been written.
     """
     pipe = client.pipeline(transaction=False)
-    try:
+    with _translated():
         for user_id, profile in profiles.items():
             fields = {
                 name: json.dumps(value) if name == "tastes" else str(value)
@@ -214,8 +213,6 @@ def save_profiles(client: redis.Redis, profiles: Mapping[str, Mapping[str, Any]]
             if len(pipe) >= _IN_ONE_PIPELINE:
                 pipe.execute()
         pipe.execute()
-    except redis.RedisError as error:
-        raise away(error) from error
 
 
 def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
@@ -233,10 +230,8 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
     pipe.hgetall(online.PROFILE.format(user_id))
     pipe.zrange(online.SHOWN.format(user_id), 0, -1, withscores=True)
     pipe.smembers(online.DISMISSED_AUTHORS.format(user_id))
-    try:
+    with _translated():
         timed, raw_weights, read, away_ids, profile, shown, authors = pipe.execute()
-    except redis.RedisError as error:
-        raise away(error) from error
     return OnlineReader(
         history=[book for book, _ in timed],
         weights={book: float(weight) for book, weight in raw_weights.items()},
@@ -274,10 +269,8 @@ def keep_answers(
         pipe.zadd(key, dict.fromkeys(works, at_ms), gt=True)
         pipe.zremrangebyrank(key, 0, -(online.SHOWN_LENGTH + 1))
         pipe.expire(key, online.SHOWN_TTL_S)
-    try:
+    with _translated():
         pipe.execute()
-    except redis.RedisError as error:
-        raise away(error) from error
 
 
 def read_decision(client: redis.Redis, decision_id: str) -> bytes | None:
@@ -287,10 +280,8 @@ def read_decision(client: redis.Redis, decision_id: str) -> bytes | None:
         TransientError: Redis does not answer.
     """
     command: Any = client.execute_command
-    try:
+    with _translated():
         return cast("bytes | None", command("GET", online.DECISION.format(decision_id), **{NEVER_DECODE: True}))
-    except redis.RedisError as error:
-        raise away(error) from error
 
 
 def dismiss_authors(client: redis.Redis, authors: Mapping[str, Iterable[str]]) -> None:
@@ -300,14 +291,12 @@ def dismiss_authors(client: redis.Redis, authors: Mapping[str, Iterable[str]]) -
         TransientError: Redis does not answer; some may have been written.
     """
     pipe = client.pipeline(transaction=False)
-    try:
+    with _translated():
         for user_id, names in authors.items():
             pipe.sadd(online.DISMISSED_AUTHORS.format(user_id), *names)
             if len(pipe) >= _IN_ONE_PIPELINE:
                 pipe.execute()
         pipe.execute()
-    except redis.RedisError as error:
-        raise away(error) from error
 
 
 def take_back_authors(client: redis.Redis, user_id: str, authors: Iterable[str]) -> None:
@@ -316,10 +305,8 @@ def take_back_authors(client: redis.Redis, user_id: str, authors: Iterable[str])
     Raises:
         TransientError: Redis does not answer.
     """
-    try:
+    with _translated():
         client.srem(online.DISMISSED_AUTHORS.format(user_id), *authors)
-    except redis.RedisError as error:
-        raise away(error) from error
 
 
 def has_dismissed_authors(client: redis.Redis) -> bool:
@@ -328,10 +315,8 @@ def has_dismissed_authors(client: redis.Redis) -> bool:
     Raises:
         TransientError: Redis does not answer.
     """
-    try:
+    with _translated():
         return bool(client.exists(online.DISMISSED_AUTHORS_KNOWN))
-    except redis.RedisError as error:
-        raise away(error) from error
 
 
 def note_dismissed_authors(client: redis.Redis) -> None:
@@ -340,10 +325,8 @@ def note_dismissed_authors(client: redis.Redis) -> None:
     Raises:
         TransientError: Redis does not answer.
     """
-    try:
+    with _translated():
         client.set(online.DISMISSED_AUTHORS_KNOWN, 1)
-    except redis.RedisError as error:
-        raise away(error) from error
 
 
 def read_times(client: redis.Redis, user_id: str) -> dict[str, datetime]:
@@ -352,10 +335,8 @@ def read_times(client: redis.Redis, user_id: str) -> dict[str, datetime]:
     Raises:
         TransientError: Redis does not answer in time.
     """
-    try:
+    with _translated():
         rows = client.zrevrange(online.HISTORY.format(user_id), 0, -1, withscores=True)
-    except redis.RedisError as error:
-        raise away(error) from error
     return {book: datetime.fromtimestamp(at_ms / 1000, UTC) for book, at_ms in cast("Any", rows)}
 
 
@@ -376,10 +357,8 @@ def count_login(client: redis.Redis, who: str) -> int:
     pipe = client.pipeline(transaction=True)
     pipe.set(key, 0, ex=online.LOGIN_WINDOW_S, nx=True)
     pipe.incr(key)
-    try:
+    with _translated():
         _, count = pipe.execute()
-    except redis.RedisError as error:
-        raise away(error) from error
     return int(count)
 
 
@@ -389,10 +368,8 @@ def forget_logins(client: redis.Redis, who: str) -> None:
     Raises:
         TransientError: Redis does not answer.
     """
-    try:
+    with _translated():
         client.delete(online.LOGIN_ATTEMPTS.format(who))
-    except redis.RedisError as error:
-        raise away(error) from error
 
 
 def count_call(client: redis.Redis, who: str) -> tuple[int, int]:
@@ -402,11 +379,18 @@ def count_call(client: redis.Redis, who: str) -> tuple[int, int]:
         TransientError: Redis does not answer.
     """
     script = client.register_script(_COUNT)
-    try:
+    with _translated():
         calls, left_ms = cast("Any", script(keys=[online.CALLS.format(who)], args=[online.CALLS_WINDOW_S * 1000]))
+    return int(calls), max(1, -(-int(left_ms) // 1000))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What Redis says as an error of ours."""
+    try:
+        yield
     except redis.RedisError as error:
         raise away(error) from error
-    return int(calls), max(1, -(-int(left_ms) // 1000))
 
 
 def away(error: Exception) -> TransientError:

@@ -17,6 +17,7 @@ FORGOTTEN = "reader:{}:forgotten"  # hash: a book's surest id -> time in ms up t
 DISMISSED_AUTHORS = "reader:{}:dismissed_authors"  # set: ids or names of authors the reader sent away
 SHOWN = "reader:{}:shown"  # sorted set: works shown, scored by the time in ms of the last time
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
+OF_READER = (HISTORY, HISTORY_WEIGHTS, SEEN, DISMISSED, FORGOTTEN, DISMISSED_AUTHORS, SHOWN, PROFILE)
 # Not of a reader: `{}` is the decision's id, and a digest of name and address.
 DECISION = "decision:{}"  # bytes: what was answered and why, packed by the service
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet

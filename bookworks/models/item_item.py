@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,7 @@ class ItemItem:
 
     def neighbours(self, history: Sequence[int]) -> npt.NDArray[np.int32]:
         """Works that a work of the history has an entry for, in no order, some of them repeatedly."""
-        spans = _rows(self.matrix, history)
-        return np.concatenate([self.matrix.indices[span] for span in spans]) if spans else np.zeros(0, dtype=np.int32)
+        return _joined(self.matrix.indices, _rows(self.matrix, history))
 
     def scores(
         self, history: Sequence[int], weights: Sequence[float], places: tuple[Places, int] | None = None
@@ -45,7 +45,7 @@ class ItemItem:
         spans = _rows(self.matrix, history)
         if not spans:
             return np.zeros(n, dtype=np.float32)
-        columns = self.neighbours(history)
+        columns = _joined(self.matrix.indices, spans)
         values = np.concatenate(
             [self.matrix.data[span] * np.float64(w) for span, w in zip(spans, weights, strict=True)]
         )
@@ -59,8 +59,7 @@ def largest(matrix: csr_matrix, read: Sequence[int] | npt.NDArray[np.integer], w
     spans = _rows(matrix, read)
     if not spans or not len(works):
         return found
-    columns = np.concatenate([matrix.indices[span] for span in spans])
-    values = np.concatenate([matrix.data[span] for span in spans])
+    columns, values = _joined(matrix.indices, spans), _joined(matrix.data, spans)
     order = np.argsort(works)
     rising = np.asarray(works)[order]
     at = np.minimum(np.searchsorted(rising, columns), len(works) - 1)
@@ -72,3 +71,8 @@ def largest(matrix: csr_matrix, read: Sequence[int] | npt.NDArray[np.integer], w
 def _rows(matrix: csr_matrix, which: Sequence[int] | npt.NDArray[np.integer]) -> list[slice]:
     """Where the entries of these rows are."""
     return [slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1])) for row in which]
+
+
+def _joined(entries: npt.NDArray[Any], spans: list[slice]) -> npt.NDArray[Any]:
+    """The entries of these spans, one after the other."""
+    return np.concatenate([entries[:0], *(entries[span] for span in spans)])

@@ -179,8 +179,8 @@ def test_the_keeper_writes_in_the_background_and_finds_again(client, stack):
     assert keeper.find(ids[0])["answer"]["place"] == 0
     assert keeper.find(str(uuid.uuid4())) is None
     assert 0 < client.ttl(online.DECISION.format(ids[0])) <= 50
-    assert len(redis.read_reader(client, user_id).shown) == 30
     keeper.close()
+    assert len(redis.read_reader(client, user_id).shown) == 30, "what waits is written before the end"
 
 
 def test_what_the_service_shows_makes_room_in_the_next_answer_and_its_decision_is_found(stack, tiny_bundle, key):
