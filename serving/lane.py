@@ -1,4 +1,4 @@
-"""Threads of its own for a kind of slow request, so that it cannot take those of /v1/recommend."""
+"""Threads of its own for a kind of request, first come first served, so that no kind takes the threads of another."""
 
 from __future__ import annotations
 

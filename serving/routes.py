@@ -39,6 +39,8 @@ SOURCE = "service"
 _FUTURE = timedelta(minutes=5)
 _HISTORY_SHOWN = 50
 _LANE = Lane("interactions", threads=8, waiting_max=64)  # they wait for Kafka
+# They compute: more threads than this would only take turns, and all would end late.
+_BOOKS = Lane("recommend", threads=2, waiting_max=400)
 
 BookId = Annotated[
     schemas.CleanId,
@@ -100,15 +102,20 @@ def new_id() -> str:
     tags=["books"],
     summary="Books for a reader",
 )
-def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, request: Request) -> Any:
+async def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, request: Request) -> Any:
     """Books for a reader; a new reader and an empty history get an answer too.
 
     The answer's `decision_id` belongs into the interactions that follow from it. Its `next`, sent as `cursor`, asks for
     the next page: up to 500 books in the order of the first page, whatever the reader does meanwhile.
     """
-    started = time.perf_counter()
-    served, platform, trace = served_of(request), platform_of(request), Trace()
-    decision_id = new_id()
+    started, served, platform = time.perf_counter(), served_of(request), platform_of(request)
+    return await _BOOKS.run(lambda: _recommend(platform, served, body, caller, started))
+
+
+def _recommend(
+    platform: Platform, served: Served, body: schemas.RecommendRequest, caller: Caller, started: float
+) -> dict[str, Any]:
+    trace, decision_id = Trace(), new_id()
     asked = asking.understood(platform, served, body, caller, decision_id, trace)
     key = again.key(served.rules.policy, body, asked.user_id, asked.online, trace)
     kept = served.answers.get(key) or _made(platform, served, body, asked, decision_id, trace)

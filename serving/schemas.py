@@ -6,8 +6,9 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from bookworks import clock
 from bookworks.contracts.records import ContextText, Id, ReaderKind, Utc
 
 N_DEFAULT, N_MAX = 10, 100
@@ -41,6 +42,18 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _born(year: int) -> int:
+    if year > clock.now().year:
+        raise ValueError("nobody is born yet who is born after this year")
+    return year
+
+
+BirthYear = Annotated[
+    int,
+    Field(ge=OLDEST_BIRTH_YEAR, json_schema_extra=lambda schema: schema.update(maximum=clock.now().year)),
+    BeforeValidator(_no_truth),
+    AfterValidator(_born),
+]
 Year = Annotated[int, Field(ge=-5000, le=3000), BeforeValidator(_no_truth)]
 ContextKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
@@ -369,7 +382,7 @@ class SignupRequest(Request):
     username: Username = Field(description="3 to 64 of a-z 0-9 . _ @ + -; upper case is folded.")
     password: str = Field(min_length=10, max_length=200, description="At least 10 characters.")
     country: Name | None = Field(None, description="In words or as ISO 3166-1 code; an unknown one is left out.")
-    birth_year: Annotated[int, Field(ge=OLDEST_BIRTH_YEAR, le=2100), BeforeValidator(_no_truth)] | None = None
+    birth_year: BirthYear | None = None
     age: Annotated[int, Field(ge=3, le=125), BeforeValidator(_no_truth)] | None = Field(
         None, description="Instead of birth_year."
     )

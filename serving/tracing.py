@@ -5,6 +5,7 @@ Without `otlp_url` nothing is recorded: OpenTelemetry's own tracer then does not
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from opentelemetry import context, propagate, trace
@@ -53,7 +54,10 @@ def traced(app: Any) -> Any:
 
 
 def span(name: str) -> Any:
-    """A span of the running trace, as a context manager."""
+    """A span of the running trace, as a context manager; nothing where none is recorded."""
+    running = trace.get_current_span()
+    if not running.is_recording():
+        return nullcontext(running)
     return trace.get_tracer(NAME).start_as_current_span(name)
 
 

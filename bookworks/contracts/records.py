@@ -47,12 +47,14 @@ SOURCES_WITHOUT_TIMES = frozenset({"book-crossing", "book-crossing-comma", "good
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-FIRST_YEAR, LAST_YEAR = 1970, 2199  # what every store downstream can hold
+FIRST_YEAR, LAST_YEAR = 1971, 2198  # what every store downstream can hold
+# A year as its own time zone writes it may be another in UTC; no zone is a day away.
+_FIRST, _LAST = datetime(FIRST_YEAR - 1, 12, 31, tzinfo=UTC), datetime(LAST_YEAR + 1, 1, 2, tzinfo=UTC)
 
 
 def _to_utc(value: datetime) -> datetime:
-    if not FIRST_YEAR < value.year < LAST_YEAR:
-        raise ValueError(f"a time must lie in the years {FIRST_YEAR + 1} to {LAST_YEAR - 1}")
+    if not _FIRST <= value < _LAST:
+        raise ValueError(f"a time must lie in the years {FIRST_YEAR} to {LAST_YEAR}")
     return value.astimezone(UTC)
 
 

@@ -46,9 +46,8 @@ class ItemItem:
         if not spans:
             return np.zeros(n, dtype=np.float32)
         columns = _joined(self.matrix.indices, spans)
-        values = np.concatenate(
-            [self.matrix.data[span] * np.float64(w) for span, w in zip(spans, weights, strict=True)]
-        )
+        lengths = [span.stop - span.start for span in spans]
+        values = _joined(self.matrix.data, spans) * np.repeat(np.asarray(weights, dtype=np.float64), lengths)
         at = columns if place is None else place[columns]
         return np.bincount(at, weights=values, minlength=n).astype(np.float32)
 
@@ -70,7 +69,8 @@ def largest(matrix: csr_matrix, read: Sequence[int] | npt.NDArray[np.integer], w
 
 def _rows(matrix: csr_matrix, which: Sequence[int] | npt.NDArray[np.integer]) -> list[slice]:
     """Where the entries of these rows are."""
-    return [slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1])) for row in which]
+    rows = np.asarray(which, dtype=np.int64)
+    return list(map(slice, matrix.indptr[rows].tolist(), matrix.indptr[rows + 1].tolist()))
 
 
 def _joined(entries: npt.NDArray[Any], spans: list[slice]) -> npt.NDArray[Any]:

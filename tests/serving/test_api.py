@@ -412,6 +412,7 @@ def test_logging_in(client):
         ({"username": "a"}, "body.username"),
         ({"username": "a b c"}, "body.username"),
         ({"birth_year": 1800}, "body.birth_year"),
+        ({"birth_year": clock.now().year + 1}, "body.birth_year"),
         ({"birth_year": 1990, "age": 30}, "body"),
         ({"tastes": {"authors": [""]}}, "body.tastes.authors.0"),
         ({"country": "x" * 201}, "body.country"),
@@ -421,6 +422,34 @@ def test_a_malformed_signup_names_the_field_and_shows_no_password(client, change
     answer = signup(client, **changed)
     is_problem(answer, 422, field=field)
     assert "short" not in answer.json().get("received", "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a long pass phrase",
+        ["a long pass phrase"],
+        {"username": "ada", "pasword": "a long pass phrase"},
+        {"username": "ada", "password": {"value": "a long pass phrase"}},
+        {"username": "ada", "password": "a long pass phrase", "old": "a long pass phrase"},
+    ],
+)
+def test_a_password_in_the_wrong_place_does_not_come_back(client, body):
+    for route in ("signup", "login"):
+        answer = client.post(f"/v1/auth/{route}", json=body)
+        is_problem(answer, 422)
+        assert "phrase" not in answer.text
+        assert answer.json()["allowed"]
+
+
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [("1971-01-01T00:00:00+14:00", 200), ("2198-12-31T23:59:59-12:00", 409), ("1970-01-01T00:00:00Z", 422),
+     ("0001-01-01T00:00:00+14:00", 422), ("9999-12-31T23:59:59-14:00", 422), ("2199-06-01T00:00:00Z", 422)],
+)  # fmt: skip
+def test_a_time_at_the_edge_of_what_can_be_kept(client, key, at, status):
+    event = {"kind": "click", "work_id": "w001", "user_id": "u", "occurred_at": at}
+    assert client.post("/v1/interactions", json={"events": [event]}, headers=key).status_code == status
 
 
 def test_without_postgres_only_the_door_is_shut(client, platform, key):
