@@ -177,6 +177,9 @@ class Settings(BaseSettings):
     reader_calls_per_minute: int = Field(
         600, ge=0, description="Calls of one reader to each class of routes in a minute; 0: as many as it likes."
     )
+    reader_events_per_minute: int = Field(
+        2000, ge=0, description="Interactions that one reader's token may send in a minute; 0: as many as it likes."
+    )
     key_calls_per_minute: int = Field(
         0, ge=0, description="Calls with one API key to each class of routes in a minute; 0: as many as it likes."
     )

@@ -86,7 +86,10 @@ def reader(
         )  # fmt: skip
     history = list(dict.fromkeys(reversed(body.session.history)))
     return _VISITOR + decision_id, OnlineReader(
-        history=history, weights=dict.fromkeys(history, 1.0), latest_at=clock.now() if history else None
+        history=history,
+        weights=dict.fromkeys(history, 1.0),
+        seen=set(history),
+        latest_at=clock.now() if history else None,
     )
 
 

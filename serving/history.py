@@ -23,7 +23,8 @@ class History:
 
     def __init__(self, settings: Settings) -> None:
         self._client = redis.connect(settings, timeout_s=_TIMEOUT_S, patient=False)
-        self._breaker = Breaker("Redis")
+        # Apart: a Redis without room still reads.
+        self._reads, self._writes = Breaker("Redis"), Breaker("Redis, asked to write,")
 
     def read(self, user_id: str) -> OnlineReader:
         """What is known of a reader.
@@ -31,7 +32,7 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        return self._breaker.call(lambda: redis.read_reader(self._client, user_id))
+        return self._reads.call(lambda: redis.read_reader(self._client, user_id))
 
     def times(self, user_id: str) -> dict[str, datetime]:
         """When the reader last had to do with each book of its history, the latest first.
@@ -39,7 +40,7 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        return self._breaker.call(lambda: redis.read_times(self._client, user_id))
+        return self._reads.call(lambda: redis.read_times(self._client, user_id))
 
     def remember(self, events: Sequence[Event]) -> None:
         """Put events into their readers' history at once; the stream's consumer writes the same again later.
@@ -47,7 +48,7 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        self._breaker.call(lambda: redis.remember(self._client, events))
+        self._writes.call(lambda: redis.remember(self._client, events))
 
     def dismiss_authors(self, authors: Mapping[str, Iterable[str]]) -> None:
         """Note authors whom readers do not want to see, user id -> ids or names.
@@ -55,7 +56,7 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        self._breaker.call(lambda: redis.dismiss_authors(self._client, authors))
+        self._writes.call(lambda: redis.dismiss_authors(self._client, authors))
 
     def take_back_authors(self, user_id: str, authors: Iterable[str]) -> None:
         """Show these authors again.
@@ -63,7 +64,7 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        self._breaker.call(lambda: redis.take_back_authors(self._client, user_id, authors))
+        self._writes.call(lambda: redis.take_back_authors(self._client, user_id, authors))
 
     def has_dismissed_authors(self) -> bool:
         """Whether all of them were written since Redis was last empty.
@@ -71,7 +72,7 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        return self._breaker.call(lambda: redis.has_dismissed_authors(self._client))
+        return self._reads.call(lambda: redis.has_dismissed_authors(self._client))
 
     def restore_dismissed_authors(self, authors: dict[str, list[str]]) -> None:
         """Write all of them.
@@ -80,7 +81,7 @@ class History:
             TransientError: Redis does not answer.
         """
         self.dismiss_authors(authors)
-        self._breaker.call(lambda: redis.note_dismissed_authors(self._client))
+        self._writes.call(lambda: redis.note_dismissed_authors(self._client))
 
     def save_profile(self, user_id: str, profile: Mapping[str, Any]) -> None:
         """Keep what a reader said of itself.
@@ -88,7 +89,7 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        self._breaker.call(lambda: redis.save_profile(self._client, user_id, profile))
+        self._writes.call(lambda: redis.save_profile(self._client, user_id, profile))
 
     def count_login(self, who: str) -> int:
         """Count an attempt to log in; returns how many there were in the running minute.
@@ -96,7 +97,7 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        return self._breaker.call(lambda: redis.count_login(self._client, who))
+        return self._writes.call(lambda: redis.count_login(self._client, who))
 
     def forget_logins(self, who: str) -> None:
         """Begin the count anew.
@@ -104,15 +105,15 @@ class History:
         Raises:
             TransientError: Redis does not answer.
         """
-        self._breaker.call(lambda: redis.forget_logins(self._client, who))
+        self._writes.call(lambda: redis.forget_logins(self._client, who))
 
-    def count_call(self, who: str) -> tuple[int, int]:
-        """Count a call; returns how many there were in the running minute, and its rest in seconds.
+    def count_calls(self, who: str, calls: int = 1) -> tuple[int, int]:
+        """Count calls; returns how many there were in the running minute, and its rest in seconds.
 
         Raises:
             TransientError: Redis does not answer.
         """
-        return self._breaker.call(lambda: redis.count_call(self._client, who))
+        return self._writes.call(lambda: redis.count_calls(self._client, who, calls))
 
     def close(self) -> None:
         """End the connections."""

@@ -48,7 +48,7 @@ class Keeper:
     def __init__(self, settings: Settings) -> None:
         self._ttl_s = settings.decision_ttl_seconds
         self._client = redis.connect(settings, timeout_s=_TIMEOUT_S, patient=False)
-        self._breaker = Breaker("Redis")
+        self._reads, self._writes = Breaker("Redis"), Breaker("Redis, asked to write,")
         self._waiting: queue.Queue[Answer | None] = queue.Queue(_QUEUE)
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
 
@@ -71,7 +71,7 @@ class Keeper:
         Raises:
             TransientError: Redis does not answer.
         """
-        content = self._breaker.call(lambda: redis.read_decision(self._client, decision_id))
+        content = self._reads.call(lambda: redis.read_decision(self._client, decision_id))
         return None if content is None else unpacked(content)
 
     def close(self, timeout_s: float = 2.0) -> None:
@@ -96,11 +96,11 @@ class Keeper:
             self._write(batch)
 
     def _write(self, batch: list[Answer]) -> None:
-        made = {one.decision_id: _packed(one) for one in batch if self._ttl_s}
-        documents = {decision_id: content for decision_id, content in made.items() if content is not None}
+        made = ((one.decision_id, one.user_id, _packed(one)) for one in batch if self._ttl_s)
+        documents = [(decision_id, user_id, content) for decision_id, user_id, content in made if content is not None]
         shown = [(one.user_id, one.shown, one.at_ms) for one in batch if one.shown]
         try:
-            self._breaker.call(lambda: redis.keep_answers(self._client, documents, self._ttl_s, shown))
+            self._writes.call(lambda: redis.keep_answers(self._client, documents, self._ttl_s, shown))
         except TransientError:
             metrics.ANSWERS_DROPPED.inc(max(len(documents), len(shown)))
 

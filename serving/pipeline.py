@@ -104,13 +104,20 @@ class Known:
 
     Attributes:
         state: for the bundle; indices, oldest first.
-        banned: indices of works read, owned or sent away, of the history, and of authors sent away.
-        read: those of them that were not sent away.
+        read: indices of works that were read or are owned.
+        looked_at: of the others in the history.
+        away: of works that were sent away, and of authors who were.
     """
 
     state: ReaderState
-    banned: frozenset[int]
     read: frozenset[int] = frozenset()
+    looked_at: frozenset[int] = frozenset()
+    away: frozenset[int] = frozenset()
+
+    @property
+    def banned(self) -> frozenset[int]:
+        """Works that must not be shown."""
+        return self.read | self.looked_at | self.away
 
 
 def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
@@ -129,7 +136,6 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
         for books in (online.seen, online.dismissed)
     )
     dismissed.update(i for author in online.dismissed_authors for i in catalogue.of_author(author))
-    read = seen | set(history)
     oldest_first = list(history)[::-1]
     state = ReaderState(
         user_id=user_id,
@@ -140,7 +146,7 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
         tastes=flat_tastes(online.profile.get("tastes")),
         context=Context.at(clock.now(), online.latest_at),
     )
-    return Known(state, frozenset(read | dismissed), frozenset(read))
+    return Known(state, frozenset(seen), frozenset(set(history) - seen), frozenset(dismissed))
 
 
 def flat_tastes(tastes: Any) -> list[str]:

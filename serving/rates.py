@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from serving.platform import Platform
 
 Kind = Literal["reader", "key", "address"]
+EVENTS = "events"  # a class of its own: of a batch of interactions each counts
 PART = "rate_limits"  # in the metric of parts that were away
 
 
-def limit_of(settings: Settings, kind: Kind) -> int:
-    """Calls a minute that such a caller has in each class of routes; 0: as many as it likes."""
+def limit_of(settings: Settings, routes: str, kind: Kind) -> int:
+    """Calls a minute that such a caller has in a class of routes; 0: as many as it likes."""
+    if routes == EVENTS:
+        return settings.reader_events_per_minute if kind == "reader" else 0
     limits = {
         "reader": settings.reader_calls_per_minute,
         "key": settings.key_calls_per_minute,
@@ -34,26 +37,27 @@ def limit_of(settings: Settings, kind: Kind) -> int:
     return limits[kind]
 
 
-async def take(platform: Platform, routes: str, kind: Kind, who: str) -> None:
-    """Count a call.
+async def take(platform: Platform, routes: str, kind: Kind, who: str, calls: int = 1) -> None:
+    """Count calls, one or as many as a batch stands for.
 
     Args:
         platform: where Redis is.
         routes: class of the route that is asked for.
         kind, who: the caller.
+        calls: how many.
 
     Raises:
         Problem: 429, the caller has had its calls of this minute; Retry-After says when the next one is free.
     """
-    limit = limit_of(platform.settings, kind)
+    limit = limit_of(platform.settings, routes, kind)
     if not limit:
         return
     try:
-        calls, left_s = await run_in_threadpool(lambda: platform.history.count_call(f"{routes}:{kind}:{who}"))
+        counted, left_s = await run_in_threadpool(lambda: platform.history.count_calls(f"{routes}:{kind}:{who}", calls))
     except TransientError:
         metrics.FALLBACKS.labels(PART).inc()
         return
-    if calls > limit:
+    if counted > limit:
         metrics.CALLS_REFUSED.labels(routes, kind).inc()
         raise Problem(
             429,

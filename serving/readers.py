@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -46,7 +46,7 @@ def history(
 ) -> Any:
     """All books that the service knows the reader to have had to do with, the latest first.
 
-    These are the latest 200, then what was read or owned before, without a time.
+    These are the latest 200, then what was read or owned before: of each up to 10,000 books.
     """
     caller.reader(user_id, "path.user_id")
     platform = platform_of(request)
@@ -72,7 +72,9 @@ def _kept(platform: Platform, user_id: str) -> tuple[OnlineReader, dict[str, dat
 def _history(served: Served | None, online: OnlineReader, times: dict[str, datetime]) -> list[dict[str, Any]]:
     """One row for each work: several kept books of one work are joined, at the latest time."""
     rows: dict[object, dict[str, Any]] = {}
-    for book in [*online.history, *sorted(online.seen - set(online.history))]:
+    never = datetime.min.replace(tzinfo=UTC)
+    before = sorted(online.seen - set(online.history), key=lambda book: (times.get(book, never), book), reverse=True)
+    for book in [*online.history, *before]:
         index = served.catalogue.index(*ids_of(book)) if served else None
         row = rows.setdefault(
             book if index is None else index,

@@ -14,6 +14,8 @@ from serving.bundles import Served
 from serving.pipeline import Trace, explain_step
 from serving.rules import Rules
 
+EXCLUDED_KEPT = 50
+
 
 def document(
     served: Served, body: schemas.RecommendRequest, answer: Mapping[str, Any], trace: Trace, at: datetime
@@ -23,10 +25,18 @@ def document(
     return {
         "answer": answer,
         "occurred_at": at,
-        "request": body.model_dump(mode="json", exclude_defaults=True),
+        "request": _request(body),
         "rules": told(served.rules, trace.blocked),
         "features": _features(served, works, trace.candidates),
     }
+
+
+def _request(body: schemas.RecommendRequest) -> dict[str, Any]:
+    """What was asked; of a long list of excluded books the first, and how many there were."""
+    asked = body.model_dump(mode="json", exclude_defaults=True)
+    if len(body.exclude) > EXCLUDED_KEPT:
+        asked |= {"exclude": asked["exclude"][:EXCLUDED_KEPT], "exclude_total": len(body.exclude)}
+    return asked
 
 
 def told(rules: Rules, blocked: list[str]) -> dict[str, Any]:

@@ -118,8 +118,10 @@ def _recommend(
     trace, decision_id = Trace(), new_id()
     asked = asking.understood(platform, served, body, caller, decision_id, trace)
     key = again.key(served.rules.policy, body, asked.user_id, asked.online, trace)
-    kept = served.answers.get(key) or _made(platform, served, body, asked, decision_id, trace)
-    served.answers.put(key, kept)
+    kept = served.answers.get(key)
+    if kept is None:
+        kept = _made(platform, served, body, asked, decision_id, trace)
+        served.answers.put(key, kept)
     answer = {"decision_id": decision_id, **kept.answer}
     count(answer["tier"], kept.trace)
     _keep(platform, served, body, answer, kept.trace)
@@ -317,6 +319,8 @@ async def interactions(body: schemas.InteractionsRequest, caller: InteractionsCa
     """
     events = _events(body.events, caller)
     platform = platform_of(request)
+    if caller.user_id is not None:
+        await rates.take(platform, rates.EVENTS, "reader", caller.user_id, len(events))
     if _LANE.full:
         metrics.INTERACTIONS.labels("refused").inc(len(events))
     fallbacks = await _LANE.run(lambda: store(platform, events))

@@ -204,7 +204,9 @@ class DecisionResponse(BaseModel):
 
     answer: RecommendResponse = Field(description="Exactly as it was given.")
     occurred_at: datetime
-    request: dict[str, Any] = Field(description="What was asked, without what was left at its default.")
+    request: dict[str, Any] = Field(
+        description="What was asked, without what was left at its default; of `exclude` the first 50, and `exclude_total`."
+    )
     rules: dict[str, Any] = Field(description="The rules that held for the reader; of blocked lists their names.")
     features: dict[str, dict[str, float | None]] = Field(
         description="By work: what the ranker saw of it. Empty where it ordered nothing, or the bundle serves no more."
@@ -442,7 +444,7 @@ class HistoryBook(HistoryItem):
     """One book of a reader's whole history."""
 
     author: str | None
-    at: datetime | None = Field(description="When the reader last had to do with it; empty for what is long ago.")
+    at: datetime | None = Field(description="When the reader last had to do with it; empty where no time is known.")
     read: bool = Field(description="Read or owned.")
 
 

@@ -48,11 +48,12 @@ def _without_draw(rules: Rules) -> Rules:
 
 def _by_history(served: Served, known: Known, index: int) -> list[Reason]:
     """Read or sent away, itself or a work of the same title and author."""
-    away, with_twins = known.banned - known.read, served.catalogue.with_twins
+    met, away, with_twins = known.read | known.looked_at, known.away, served.catalogue.with_twins
     cases = (
         ("read", known.read, "The reader has read or owns it"),
+        ("looked_at", known.looked_at, "The reader has looked at it before"),
         ("dismissed", away, "The reader has sent it or its author away"),
-        ("twin_of_read", with_twins(known.read) - known.read, "The same title and author as a book that was read"),
+        ("twin_of_read", with_twins(met) - met, "The same title and author as a book that was read or looked at"),
         ("twin_of_dismissed", with_twins(away) - away, "The same title and author as a book that was sent away"),
     )
     return [_reason("history", rule, detail) for rule, works, detail in cases if index in works]

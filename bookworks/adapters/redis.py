@@ -19,33 +19,28 @@ from bookworks.contracts.records import CONSUMED_KINDS, FORGET, Event, weight_of
 from bookworks.errors import TransientError
 from bookworks.settings import Settings
 
-# One event on one book of one reader. Every step is commutative and may be repeated: the newest time
-# and the greatest weight win, sets only grow, so service and consumer may write in any order.
+# One event on one book of one reader. Every step is commutative and may be repeated: the newest time and the greatest
+# weight win, and of too many books the oldest leave, so service and consumer may write in any order.
 _REMEMBER = """
-local book, at, weight = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local ttl = ARGV[6]
-local forgotten = tonumber(redis.call('HGET', KEYS[5], ARGV[8]) or '-1')
+local book, at, weight, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[6]
 redis.call('EXPIRE', KEYS[5], ttl)
-if at <= forgotten then return 0 end
+if at <= tonumber(redis.call('ZSCORE', KEYS[5], ARGV[8]) or '-1') then return 0 end
+local function put(key, most)
+  redis.call('ZADD', key, 'GT', at, book)
+  redis.call('EXPIRE', key, ttl)
+  local surplus = redis.call('ZRANGE', key, 0, -(tonumber(most) + 1))
+  for _, one in ipairs(surplus) do redis.call('ZREM', key, one) end
+  return surplus
+end
 if ARGV[5] == '1' then
-  redis.call('SADD', KEYS[4], book)
-  redis.call('EXPIRE', KEYS[4], ttl)
+  put(KEYS[4], ARGV[9])
 else
-  redis.call('ZADD', KEYS[1], 'GT', at, book)
   local known = tonumber(redis.call('HGET', KEYS[2], book) or '-1')
   if weight > known then redis.call('HSET', KEYS[2], book, ARGV[3]) end
-  local surplus = redis.call('ZRANGE', KEYS[1], 0, -(tonumber(ARGV[7]) + 1))
-  if #surplus > 0 then
-    redis.call('ZREM', KEYS[1], unpack(surplus))
-    redis.call('HDEL', KEYS[2], unpack(surplus))
-  end
-  redis.call('EXPIRE', KEYS[1], ttl)
   redis.call('EXPIRE', KEYS[2], ttl)
+  for _, one in ipairs(put(KEYS[1], ARGV[7])) do redis.call('HDEL', KEYS[2], one) end
 end
-if ARGV[4] == '1' then
-  redis.call('SADD', KEYS[3], book)
-  redis.call('EXPIRE', KEYS[3], ttl)
-end
+if ARGV[4] == '1' then put(KEYS[3], ARGV[9]) end
 return 1
 """
 # A reader takes back what it did with one book up to a time. A second time it changes nothing, so the consumer may come
@@ -53,31 +48,32 @@ return 1
 # times: that of such a book may then be one from before.)
 _FORGET = """
 local id, at = ARGV[1], tonumber(ARGV[2])
-if tonumber(redis.call('HGET', KEYS[5], id) or '-1') >= at then return 0 end
-redis.call('HSET', KEYS[5], id, ARGV[2])
+if tonumber(redis.call('ZSCORE', KEYS[5], id) or '-1') >= at then return 0 end
+redis.call('ZADD', KEYS[5], at, id)
+redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -(tonumber(ARGV[5]) + 1))
 redis.call('EXPIRE', KEYS[5], ARGV[3])
-local function gone(book)
-  if book ~= id and string.sub(book, 1, #id + #ARGV[4]) ~= id .. ARGV[4] then return false end
-  return tonumber(redis.call('ZSCORE', KEYS[1], book) or '-1') <= at
-end
-for _, key in ipairs({KEYS[3], KEYS[4]}) do
-  for _, book in ipairs(redis.call('SMEMBERS', key)) do
-    if gone(book) then redis.call('SREM', key, book) end
-  end
-end
-for _, book in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  if gone(book) then
-    redis.call('ZREM', KEYS[1], book)
-    redis.call('HDEL', KEYS[2], book)
+for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4]}) do
+  for _, book in ipairs(redis.call('ZRANGE', key, '-inf', at, 'BYSCORE')) do
+    if book == id or string.sub(book, 1, #id + #ARGV[4]) == id .. ARGV[4] then
+      redis.call('ZREM', key, book)
+      if key == KEYS[1] then redis.call('HDEL', KEYS[2], book) end
+    end
   end
 end
 return 1
 """
-# One call more in a window that begins with its first: how many there were, and in how many ms it ends.
+# So many more in a window that begins with its first: how many there were, and in how many ms it ends.
 _COUNT = """
-local calls = redis.call('INCR', KEYS[1])
-if calls == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+local calls = redis.call('INCRBY', KEYS[1], ARGV[2])
+if calls == tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return {calls, redis.call('PTTL', KEYS[1])}
+"""
+# A decision for a while; of a reader's too many the oldest leave.
+_KEEP = """
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('LPUSH', KEYS[2], KEYS[1])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+while redis.call('LLEN', KEYS[2]) > tonumber(ARGV[3]) do redis.call('DEL', redis.call('RPOP', KEYS[2])) end
 """
 _READER_KEYS = (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED, online.FORGOTTEN)
 _IN_ONE_PIPELINE = 1000
@@ -175,12 +171,19 @@ def _done(event: Event) -> list[Any]:
         online.TTL_S,
         online.HISTORY_LENGTH,
         online.surest_id(event.edition_id, event.work_id),
+        online.MARKED_LENGTH,
     ]
 
 
 def _forgotten(event: Event) -> list[Any]:
     """Arguments of `_FORGET`."""
-    return [online.surest_id(event.edition_id, event.work_id), _at_ms(event), online.TTL_S, online.BETWEEN]
+    return [
+        online.surest_id(event.edition_id, event.work_id),
+        _at_ms(event),
+        online.TTL_S,
+        online.BETWEEN,
+        online.MARKED_LENGTH,
+    ]
 
 
 def save_profile(client: redis.Redis, user_id: str, profile: Mapping[str, Any]) -> None:
@@ -225,8 +228,8 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
     pipe = client.pipeline(transaction=False)
     pipe.zrevrange(history, 0, online.HISTORY_LENGTH - 1, withscores=True)
     pipe.hgetall(weights)
-    pipe.smembers(seen)
-    pipe.smembers(dismissed)
+    pipe.zrange(seen, 0, -1)
+    pipe.zrange(dismissed, 0, -1)
     pipe.hgetall(online.PROFILE.format(user_id))
     pipe.zrange(online.SHOWN.format(user_id), 0, -1, withscores=True)
     pipe.smembers(online.DISMISSED_AUTHORS.format(user_id))
@@ -246,24 +249,25 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
 
 def keep_answers(
     client: redis.Redis,
-    documents: Mapping[str, bytes],
+    documents: Iterable[tuple[str, str, bytes]],
     ttl_s: int,
     shown: Iterable[tuple[str, Iterable[str], float]],
 ) -> None:
-    """Keep decisions for a while, and which works were last shown to readers; a repeat changes nothing.
+    """Keep decisions for a while, and which works were last shown to readers.
 
     Args:
         client: from `connect`.
-        documents: decision id -> document.
+        documents: decision id, its reader, document; of one reader the latest `online.DECISIONS_LENGTH` are kept.
         ttl_s: life of a decision in seconds, at least 1 where there is any.
         shown: reader, its works, when they were shown (ms since 1970).
 
     Raises:
         TransientError: Redis does not answer, or has no room; some may have been written.
     """
-    pipe = client.pipeline(transaction=False)
-    for decision_id, document in documents.items():
-        pipe.set(online.DECISION.format(decision_id), document, ex=ttl_s)
+    keep, pipe = client.register_script(_KEEP), client.pipeline(transaction=False)
+    for decision_id, user_id, document in documents:
+        keys = [online.DECISION.format(decision_id), online.DECISIONS.format(user_id)]
+        keep(keys=keys, args=[document, ttl_s, online.DECISIONS_LENGTH], client=pipe)
     for user_id, works, at_ms in shown:
         key = online.SHOWN.format(user_id)
         pipe.zadd(key, dict.fromkeys(works, at_ms), gt=True)
@@ -330,14 +334,17 @@ def note_dismissed_authors(client: redis.Redis) -> None:
 
 
 def read_times(client: redis.Redis, user_id: str) -> dict[str, datetime]:
-    """When the reader last had to do with each book of its history, the latest first.
+    """When the reader last had to do with each book, as far as that is known; also with those read long ago.
 
     Raises:
         TransientError: Redis does not answer in time.
     """
+    pipe = client.pipeline(transaction=False)
+    for key in (online.SEEN, online.HISTORY):  # a book's time in the history is the later one
+        pipe.zrange(key.format(user_id), 0, -1, withscores=True)
     with _translated():
-        rows = client.zrevrange(online.HISTORY.format(user_id), 0, -1, withscores=True)
-    return {book: datetime.fromtimestamp(at_ms / 1000, UTC) for book, at_ms in cast("Any", rows)}
+        rows = [row for found in pipe.execute() for row in found]
+    return {book: datetime.fromtimestamp(at_ms / 1000, UTC) for book, at_ms in rows if at_ms > 0}
 
 
 def _decoded(profile: dict[str, str]) -> dict[str, Any]:
@@ -372,16 +379,18 @@ def forget_logins(client: redis.Redis, who: str) -> None:
         client.delete(online.LOGIN_ATTEMPTS.format(who))
 
 
-def count_call(client: redis.Redis, who: str) -> tuple[int, int]:
-    """Count one more call, in one round trip; returns how many there were in the running minute, and its rest in s.
+def count_calls(client: redis.Redis, who: str, calls: int = 1) -> tuple[int, int]:
+    """Count more calls, in one round trip; returns how many there were in the running minute, and its rest in s.
 
     Raises:
         TransientError: Redis does not answer.
     """
     script = client.register_script(_COUNT)
     with _translated():
-        calls, left_ms = cast("Any", script(keys=[online.CALLS.format(who)], args=[online.CALLS_WINDOW_S * 1000]))
-    return int(calls), max(1, -(-int(left_ms) // 1000))
+        counted, left_ms = cast(
+            "Any", script(keys=[online.CALLS.format(who)], args=[online.CALLS_WINDOW_S * 1000, calls])
+        )
+    return int(counted), max(1, -(-int(left_ms) // 1000))
 
 
 @contextmanager

@@ -11,13 +11,16 @@ DAY_S = 86_400
 
 HISTORY = "reader:{}:history"  # sorted set: books, scored by time in ms
 HISTORY_WEIGHTS = "reader:{}:weights"  # hash: book -> weight 0..1
-SEEN = "reader:{}:seen"  # set: books read or owned, never recommended again
-DISMISSED = "reader:{}:dismissed"  # set: books the reader sent away
-FORGOTTEN = "reader:{}:forgotten"  # hash: a book's surest id -> time in ms up to which its events do not count
+SEEN = "reader:{}:seen_at"  # sorted set: books read or owned, never recommended again, scored by time in ms
+DISMISSED = "reader:{}:dismissed_at"  # sorted set: books the reader sent away, scored by time in ms
+FORGOTTEN = (
+    "reader:{}:forgotten_at"  # sorted set: surest ids of books, scored by the ms up to which events do not count
+)
 DISMISSED_AUTHORS = "reader:{}:dismissed_authors"  # set: ids or names of authors the reader sent away
 SHOWN = "reader:{}:shown"  # sorted set: works shown, scored by the time in ms of the last time
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
-OF_READER = (HISTORY, HISTORY_WEIGHTS, SEEN, DISMISSED, FORGOTTEN, DISMISSED_AUTHORS, SHOWN, PROFILE)
+DECISIONS = "reader:{}:decisions"  # list: keys of the decisions that are kept, the latest first
+OF_READER = (HISTORY, HISTORY_WEIGHTS, SEEN, DISMISSED, FORGOTTEN, DISMISSED_AUTHORS, SHOWN, PROFILE, DECISIONS)
 # Not of a reader: `{}` is the decision's id, and a digest of name and address.
 DECISION = "decision:{}"  # bytes: what was answered and why, packed by the service
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet
@@ -27,7 +30,9 @@ DISMISSED_AUTHORS_KNOWN = "dismissed_authors:known"
 CALLS = "calls:{}"  # number: requests in this minute
 
 HISTORY_LENGTH = 200
+MARKED_LENGTH = 10_000  # of the books read, sent away and forgotten, each: the oldest leave first
 SHOWN_LENGTH = 200
+DECISIONS_LENGTH = 100
 SHOWN_TTL_S = 30 * DAY_S
 TTL_S = 400 * DAY_S
 LOGIN_WINDOW_S = 60

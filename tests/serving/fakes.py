@@ -71,10 +71,10 @@ class FakeHistory:
         self.logins[who] += 1
         return self.logins[who]
 
-    def count_call(self, who: str) -> tuple[int, int]:
+    def count_calls(self, who: str, calls: int = 1) -> tuple[int, int]:
         if self.away:
             raise TransientError("away")
-        self.calls[who] += 1
+        self.calls[who] += calls
         return self.calls[who], 42
 
     def forget_logins(self, who: str) -> None:

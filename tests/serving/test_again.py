@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from bookworks import clock
-from serving import policy
+from serving import again, policy
 from serving.rules import Rules
 from tests.serving.fakes import FakePlatform
 
@@ -93,6 +93,23 @@ def test_the_ranker_is_asked_again_on_another_day(client, platform: FakePlatform
         monkeypatch.setattr(clock, "now", lambda days=days: now + timedelta(days=days))
         ask(client, key)
     assert len(made) == 3
+
+
+def test_a_new_year_is_another_question(client, key, made, monkeypatch) -> None:
+    for now in (datetime(2026, 12, 31, 23, 59, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)):
+        monkeypatch.setattr(clock, "now", lambda now=now: now)
+        ask(client, key)
+    assert len(made) == 2
+
+
+def test_what_is_kept_is_bounded_in_bytes_however_large_the_request_is(client, platform, key) -> None:
+    answers = platform.bundles.current.answers
+    for i in range(5):
+        ask(client, key, n=50, exclude=[f"{i}-{'x' * 190}-{j}" for j in range(500)])
+    kept = answers._kept
+    assert all(len(one) == 16 for one in kept)
+    assert kept.currsize == sum(one.size for one in kept.values()) < 5 * 200_000
+    assert kept.maxsize == again.KEPT_BYTES
 
 
 @pytest.mark.parametrize("rules", [{"exploration": {"share": 0.3}}, {"recently_shown": {"places": 3}}])

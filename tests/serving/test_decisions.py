@@ -102,6 +102,8 @@ def test_why_not_names_what_hides_a_book(client, platform, key):
     )
     under(platform, blocked=[{"name": "grown-ups", "subjects": ["crime"], "under_age": 18}])
     assert rules_of(why_not(client, key, "no such book")) == [("catalogue", "unknown")]
+    assert rules_of(why_not(client, key, "w003-e1")) == [("history", "looked_at")]
+    platform.history.readers["r001"].seen.add("w003-e0")
     assert rules_of(why_not(client, key, "w003-e1")) == [("history", "read")]
     assert rules_of(why_not(client, key, "w021")) == [("history", "dismissed")]
     assert rules_of(why_not(client, key, "w005")) == [("blocked", "grown-ups")]

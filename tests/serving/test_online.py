@@ -135,8 +135,37 @@ def test_an_id_that_begins_as_another_is_another_book(client):
 def test_times_of_the_history(client):
     user_id, reader = state(client, EVENTS)
     times = redis.read_times(client, user_id)
-    assert list(times) == reader.history
+    assert set(times) == set(reader.history)
     assert times["w1"] == NOW + timedelta(minutes=3)
+
+
+def test_a_book_without_a_time_has_none(client):
+    timeless = event("u", "loan", "w1").model_copy(update={"occurred_at": None})
+    user_id, reader = state(client, [timeless])
+    assert (reader.history, redis.read_times(client, user_id)) == (["w1"], {})
+
+
+def test_what_was_read_or_sent_away_is_bounded_and_the_oldest_leaves_in_any_order(client, monkeypatch):
+    monkeypatch.setattr(online, "MARKED_LENGTH", 20)
+    many = [event("u", kind, f"{kind}{i}", i) for i in range(30) for kind in ("loan", "dismiss", "forget")]
+    kept = {kind: {f"{kind}{i}" for i in range(10, 30)} for kind in ("loan", "dismiss", "forget")}
+    for seed in range(3):
+        random.Random(seed).shuffle(many)
+        user_id, reader = state(client, many)
+        assert (reader.seen, reader.dismissed) == (kept["loan"], kept["dismiss"])
+        assert set(client.zrange(online.FORGOTTEN.format(user_id), 0, -1)) == kept["forget"]
+    assert redis.read_times(client, user_id)["loan29"] == NOW + timedelta(minutes=29)
+
+
+def test_of_one_reader_the_latest_decisions_are_kept(client):
+    user_id, other = (f"u-{uuid.uuid4()}" for _ in range(2))
+    ids = [str(uuid.uuid4()) for _ in range(online.DECISIONS_LENGTH + 3)]
+    first = str(uuid.uuid4())
+    redis.keep_answers(client, [(first, other, b"0"), *((one, user_id, b"\xff\x00") for one in ids)], 50, [])
+    assert [redis.read_decision(client, one) for one in ids[:3]] == [None] * 3
+    assert redis.read_decision(client, ids[3]) == redis.read_decision(client, ids[-1]) == b"\xff\x00"
+    assert redis.read_decision(client, first) == b"0"
+    assert 0 < client.ttl(online.DECISIONS.format(user_id)) <= 50
 
 
 def test_dismissed_authors_are_kept_without_an_end_and_are_restored_when_redis_was_emptied(client):
@@ -156,12 +185,12 @@ def test_dismissed_authors_are_kept_without_an_end_and_are_restored_when_redis_w
 def test_what_was_shown_is_kept_with_its_last_time_and_bounded(client):
     user_id = str(uuid.uuid4())
     for works, at in ((["w1", "w2"], 2000.0), (["w2", "w3"], 3000.0), (["w1", "w3"], 1000.0)):
-        redis.keep_answers(client, {}, 0, [(user_id, works, at)])
+        redis.keep_answers(client, [], 0, [(user_id, works, at)])
     reader = redis.read_reader(client, user_id)
     assert reader.shown == {"w1": 2000.0, "w2": 3000.0, "w3": 3000.0}
     assert reader == redis.OnlineReader(), "a reader who did nothing is still nobody"
     many = [(user_id, [f"n{i}"], 5000.0 + i) for i in range(online.SHOWN_LENGTH + 10)]
-    redis.keep_answers(client, {}, 0, many)
+    redis.keep_answers(client, [], 0, many)
     shown = redis.read_reader(client, user_id).shown
     assert set(shown) == {f"n{i}" for i in range(10, online.SHOWN_LENGTH + 10)}
     assert 0 < client.ttl(online.SHOWN.format(user_id)) <= online.SHOWN_TTL_S

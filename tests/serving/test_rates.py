@@ -67,18 +67,29 @@ def test_without_redis_there_is_no_limit_and_the_metric_says_so(client, platform
     assert metric("bookworks_fallbacks_total", part="rate_limits") == before + 3
 
 
+def test_of_a_batch_every_interaction_counts(client, platform, key):
+    platform.settings.reader_events_per_minute = 5
+    batch = {"events": [{"kind": "click", "work_id": "w001", "user_id": "r001"}] * 3}
+    me = bearer(platform, "r001")
+    assert client.post("/v1/interactions", json=batch, headers=me).status_code == 200
+    is_problem(client.post("/v1/interactions", json=batch, headers=me), 429, allowed="5 a minute")
+    for _ in range(2):
+        assert client.post("/v1/interactions", json=batch, headers=key).status_code == 200
+
+
 @pytest.mark.integration
 def test_calls_are_counted_in_one_command_for_a_minute_from_the_first(stack):
     client, who = redis.connect(stack.need("redis")), f"recommend:reader:{uuid.uuid4()}"
     try:
-        assert redis.count_call(client, who) == (1, online.CALLS_WINDOW_S)
+        assert redis.count_calls(client, who) == (1, online.CALLS_WINDOW_S)
         key = online.CALLS.format(who)
         client.pexpire(key, 1500)
         before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
-        assert redis.count_call(client, who) == (2, 2)
+        assert redis.count_calls(client, who) == (2, 2)
         assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
         client.pexpire(key, 1)
         time.sleep(0.01)
-        assert redis.count_call(client, who)[0] == 1
+        assert redis.count_calls(client, who)[0] == 1
+        assert redis.count_calls(client, who, 30)[0] == 31
     finally:
         client.close()
