@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from serving.database import Database
 
+T = TypeVar("T")
 _COLUMNS = "user_id, username, password_hash, country, birth_year, tastes, created_at"
 
 
@@ -39,8 +43,9 @@ class Accounts:
         country: str | None,
         birth_year: int | None,
         tastes: list[str],
-    ) -> bool:
-        """Store an account; False when the name is taken.
+        then: Callable[[psycopg.Connection[Any], str], T],
+    ) -> T | None:
+        """Store an account, and with it what `then` does for its reader: both or neither; None: the name is taken.
 
         Raises:
             TransientError: Postgres does not answer.
@@ -51,7 +56,9 @@ class Accounts:
             " values (%s, %s, %s, %s, %s, %s) on conflict (username) do nothing"
         )
         values = (user_id, username, password_hash, country, birth_year, Jsonb(tastes))
-        return self._database.call(lambda db: db.execute(statement, values).rowcount == 1)
+        return self._database.call(
+            lambda db: then(db, user_id) if db.execute(statement, values).rowcount == 1 else None
+        )
 
     def by_name(self, username: str) -> Account | None:
         """The account of that name.

@@ -9,7 +9,7 @@ from typing import Any
 from bookworks.isbn import to_isbn13
 from bookworks.models.bundle import Bundle
 from bookworks.models.search import Search
-from serving.facets import Facets, folded
+from serving.facets import AUTHORS, Facets
 
 _NOT_WORD = re.compile(r"\W+")
 _FIELDS = (
@@ -36,7 +36,6 @@ class Catalogue:
         self.search = Search.of(bundle)
         self.indices_of_twin = _grouped(self.twin_keys)
         self._by_author = _grouped(self.author_keys)
-        self._by_name = _grouped([folded(name) if name else None for name in self.authors])
         self.facets = Facets(bundle.works)
         self._series_keys = [a or b for a, b in zip(self.columns["series_id"], self.series, strict=True)]
         self._by_series = _grouped(self._series_keys)
@@ -81,8 +80,9 @@ class Catalogue:
         }
 
     def of_author(self, author: str) -> list[int]:
-        """Works of an author, who is named by id or, in any case, by name."""
-        return sorted({*self._by_author.get(author, ()), *self._by_name.get(folded(author), ())})
+        """Works of an author, who is named by id or by one of its names; of all authors of that name."""
+        works = self.facets.works_of(AUTHORS, author)
+        return [] if works is None else works.tolist()
 
     def editions_of(self, index: int) -> list[str]:
         """Edition ids and ISBN-13s of a work."""

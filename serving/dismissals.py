@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from bookworks.errors import BookworksError
+import psycopg
+
+from bookworks.errors import BookworksError, TransientError
 from serving.database import Database
 from serving.repeat import Repeated
 
@@ -46,21 +49,36 @@ class DismissedAuthors:
         query = "select author from dismissed_authors where user_id = %s order by author"
         return [row[0] for row in self._database.call(lambda db: db.execute(query, (user_id,)).fetchall())]
 
-    def all(self) -> dict[str, list[str]]:
-        """Those of every reader who has any.
+    def hand_on(self, write: Callable[[dict[str, list[str]]], None]) -> int:
+        """Call `write` with those of every reader who has any; returns how many readers these are.
+
+        Nobody adds or removes one meanwhile, so that what is written here is not older than what is written there.
 
         Raises:
-            TransientError: Postgres does not answer.
+            TransientError: Postgres does not answer, or `write` raised it.
         """
         query = "select user_id, array_agg(author) from dismissed_authors group by user_id"
-        return dict(self._database.call(lambda db: db.execute(query).fetchall()))
+
+        def locked(db: psycopg.Connection[Any]) -> int | TransientError:
+            db.execute("lock table dismissed_authors in share mode")
+            found = dict(db.execute(query).fetchall())
+            try:
+                write(found)
+            except TransientError as error:
+                return error  # no fault of Postgres, whose breaker stays closed
+            return len(found)
+
+        readers = self._database.call(locked)
+        if isinstance(readers, TransientError):
+            raise readers
+        return readers
 
 
 class Source(Protocol):
     """Where they are kept for good."""
 
-    def all(self) -> dict[str, list[str]]:
-        """Those of every reader."""
+    def hand_on(self, write: Callable[[dict[str, list[str]]], None]) -> int:
+        """Call `write` with those of every reader; returns how many readers these are."""
 
 
 class Target(Protocol):
@@ -93,8 +111,7 @@ class Restorer:
         try:
             if self._target.has_dismissed_authors():
                 return
-            found = self._source.all()
-            self._target.restore_dismissed_authors(found)
+            readers = self._source.hand_on(self._target.restore_dismissed_authors)
         except BookworksError:
             return
-        logger.info("dismissed authors of %d readers are in Redis again", len(found))
+        logger.info("dismissed authors of %d readers are in Redis again", readers)

@@ -59,11 +59,13 @@ def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
     kept = platform.passwords.hash(body.password)
     loved, unknown = _loved(platform, user_id, body.tastes.books)
     _tell_stream(platform, user_id, country, birth_year, loved)
-    if not platform.accounts.add(user_id, body.username, kept, country, birth_year, tastes):
+    session = platform.accounts.add(
+        user_id, body.username, kept, country, birth_year, tastes, then=platform.sessions.open_in
+    )
+    if session is None:
         raise _taken(body.username)
     profile = {"country": country, "birth_year": birth_year, "tastes": tastes}
     fallbacks = _tell_history(platform, user_id, profile, loved)
-    session = platform.sessions.open(user_id)
     return {**_tokens(platform, session), "unknown_books": unknown, "fallbacks": fallbacks}
 
 

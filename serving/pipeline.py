@@ -214,14 +214,14 @@ def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
 
 def shown_step(served: Served, known: Known, online: OnlineReader, filters: Filters, trace: Trace) -> Bools | None:
     """Which works filters and blocked lists let through, bool [n_works]; None: all."""
-    allowed = served.catalogue.facets.mask(filters)
-    blocked = served.rules.blocked_for(country_code(known.state.country), youngest(online.profile))
+    blocked = blocked_for(served, known.state, online)
     trace.blocked = [one.policy.name for one in blocked]
-    if blocked:
-        allowed = np.ones(len(served.bundle), dtype=np.bool_) if allowed is None else allowed
-        for one in blocked:
-            allowed[one.works] = False
-    return allowed
+    return rules.hide(blocked, served.catalogue.facets.mask(filters), len(served.bundle))
+
+
+def blocked_for(served: Served, state: ReaderState, online: OnlineReader) -> list[rules.Blocked]:
+    """The lists that hold for a reader."""
+    return served.rules.blocked_for(country_code(state.country), youngest(online.profile))
 
 
 def filter_step(scored: Scored, allowed: Bools | None) -> Scored:

@@ -189,8 +189,12 @@ async def dismiss_author(user_id: UserId, author: Author, caller: UsersCaller, r
 
 def _dismiss(platform: Platform, user_id: str, author: str) -> None:
     """Into Postgres, then Redis: when Redis fails the caller repeats, and the first is already there."""
-    if len(platform.dismissed_authors.of(user_id)) >= _AUTHORS_MAX:
-        raise Problem(422, "Too many authors are dismissed", field="path.author", allowed=f"{_AUTHORS_MAX}")
+    kept = platform.dismissed_authors.of(user_id)
+    if author not in kept and len(kept) >= _AUTHORS_MAX:
+        raise Problem(
+            422, "Too many authors are dismissed", field="path.author", received=author,
+            allowed=f"{_AUTHORS_MAX} authors", todo="take some back.",
+        )  # fmt: skip
     platform.dismissed_authors.add(user_id, author)
     platform.history.dismiss_authors({user_id: [author]})
 
@@ -210,11 +214,11 @@ async def take_back_author(user_id: UserId, author: Author, caller: UsersCaller,
 
 
 def _take_back(platform: Platform, user_id: str, author: str) -> None:
-    """An author who was dismissed by name may be taken back by id, and the other way round."""
+    """Whatever hides a book of this author goes: it may have been dismissed by id, or by another name."""
     served = platform.bundles.current
-    works = served.catalogue.of_author(author) if served else []
+    works = set(served.catalogue.of_author(author)) if served else set()
     kept = platform.dismissed_authors.of(user_id)
-    same = [one for one in kept if served and works and served.catalogue.of_author(one) == works]
+    same = [one for one in kept if served and not works.isdisjoint(served.catalogue.of_author(one))]
     platform.dismissed_authors.remove(user_id, [author, *same])
     platform.history.take_back_authors(user_id, [author, *same])
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bookworks.models.bundle import Bundle
 from bookworks.models.work_facts import WorkFacts
 from serving.catalogue import Catalogue
-from serving.facets import AUTHORS, SUBJECTS
+from serving.facets import AUTHORS, SUBJECTS, Bools
 from serving.policy import BlockList, Freshness, Policy, RecentlyShown
 
 logger = logging.getLogger("bookworks.serving")
@@ -112,6 +112,14 @@ class Rules:
     def blocked_for(self, country: str | None, age: int | None) -> list[Blocked]:
         """The lists that hold for a reader."""
         return [one for one in self.blocked if one.policy.holds_for(country, age)]
+
+
+def hide(blocked: Iterable[Blocked], allowed: Bools | None, n: int) -> Bools | None:
+    """Of `n` works those that are let through, less what the lists hold; None: all."""
+    for one in blocked:
+        allowed = np.ones(n, dtype=np.bool_) if allowed is None else allowed
+        allowed[one.works] = False
+    return allowed
 
 
 def limits_of(policy: Policy, bundled: Mapping[str, Any], catalogue: Catalogue) -> tuple[Limit, ...]:

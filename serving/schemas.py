@@ -205,7 +205,7 @@ class DecisionResponse(BaseModel):
     answer: RecommendResponse = Field(description="Exactly as it was given.")
     occurred_at: datetime
     request: dict[str, Any] = Field(
-        description="What was asked, without what was left at its default; of `exclude` the first 50, and `exclude_total`."
+        description="What was asked, without what was left at its default; of `exclude` 50, then with `exclude_total`."
     )
     rules: dict[str, Any] = Field(description="The rules that held for the reader; of blocked lists their names.")
     features: dict[str, dict[str, float | None]] = Field(

@@ -16,6 +16,7 @@ from serving.facets import Bools, Filters
 from serving.pipeline import Trace
 from serving.platform import Platform
 from serving.routes import count, platform_of, problems, served_of
+from serving.rules import hide
 
 router = APIRouter(tags=["books"])
 QUERY_MAX = 200
@@ -133,14 +134,16 @@ def _reader(asked: Asked, caller: Caller | None) -> str | None:
 
 
 def _by_words(served: Served, platform: Platform, asked: Asked, user_id: str | None, trace: Trace) -> list[Hit]:
-    reader = None
+    reader, blocked = None, served.rules.blocked_for(None, None)
     if user_id is not None:
-        state = pipeline.history_step(served, user_id, asking.online_of(platform, user_id, trace)).state
+        online = asking.online_of(platform, user_id, trace)
+        state = pipeline.history_step(served, user_id, online).state
         reader = served.bundle.score(state, pipeline.candidates_step(served, state, trace)).total
+        blocked = pipeline.blocked_for(served, state, online)
     hits = served.catalogue.search.find(
         asked.q,
         _LOOKED_AT,
-        _allowed(served, asked),
+        hide(blocked, _allowed(served, asked), len(served.bundle)),
         lambda vector, limit: pipeline.nearest(served, vector, limit, trace),
         reader,
     )

@@ -41,17 +41,17 @@ class Sessions:
         Raises:
             TransientError: Postgres does not answer.
         """
+        return self._database.call(lambda db: self.open_in(db, user_id))
+
+    def open_in(self, db: psycopg.Connection[Any], user_id: str) -> Session:
+        """As `open`, in a transaction that runs."""
         family, now = uuid.uuid4(), clock.now()
         token = _token(family)
-
-        def add(db: psycopg.Connection[Any]) -> None:
-            db.execute("delete from sessions where expires_at <= %s", (now,))
-            db.execute(
-                "insert into sessions (family, user_id, digest, expires_at) values (%s, %s, %s, %s)",
-                (family, user_id, digest_of(token), now + self._life),
-            )
-
-        self._database.call(add)
+        db.execute("delete from sessions where expires_at <= %s", (now,))
+        db.execute(
+            "insert into sessions (family, user_id, digest, expires_at) values (%s, %s, %s, %s)",
+            (family, user_id, digest_of(token), now + self._life),
+        )
         return Session(user_id, token)
 
     def refresh(self, token: str) -> Session | None:

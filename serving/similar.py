@@ -29,6 +29,8 @@ class Kind(StrEnum):
 def similar(served: Served, index: int, n: int, trace: Trace, kind: Kind = Kind.ALL) -> list[Item]:
     """Neighbours of a work, the lists of its kind fused by rank; never the work itself nor a twin of it.
 
+    Nor one of a blocked list that holds for somebody of whom neither country nor age is known.
+
     Args:
         served: the bundle that answers.
         index: the work.
@@ -37,7 +39,8 @@ def similar(served: Served, index: int, n: int, trace: Trace, kind: Kind = Kind.
         kind: in what they are alike.
     """
     lists = _LISTS[kind](served, index, max(n, N_NEIGHBOURS), trace)
-    return fuse(lists, served.catalogue.with_twins([index]))[:n]
+    blocked = (one.works.tolist() for one in served.rules.blocked_for(None, None))
+    return fuse(lists, served.catalogue.with_twins([index]).union(*blocked))[:n]
 
 
 def _all(served: Served, index: int, limit: int, trace: Trace) -> dict[str, list[int]]:

@@ -154,14 +154,14 @@ class FakeAccounts:
         if self.away:
             raise TransientError("The accounts cannot be reached")
 
-    def add(self, user_id: str, username: str, password_hash: str, country: Any, birth_year: Any, tastes: Any) -> bool:
+    def add(self, user_id, username, password_hash, country, birth_year, tastes, then):
         from bookworks import clock
 
         self._check()
         if self.by_name(username):
-            return False
+            return None
         self.rows[user_id] = Account(user_id, username, password_hash, country, birth_year, tastes, clock.now())
-        return True
+        return then(None, user_id)
 
     def by_name(self, username: str) -> Account | None:
         self._check()
@@ -202,6 +202,9 @@ class FakeSessions:
         family = f"family-{len(self.readers)}"
         self.good[family], self.readers[family] = 0, user_id
         return Session(user_id, f"{family}.0")
+
+    def open_in(self, _: None, user_id: str) -> Session:
+        return self.open(user_id)
 
     def refresh(self, token: str) -> Session | None:
         self.accounts._check()

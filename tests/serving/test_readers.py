@@ -1,5 +1,7 @@
 """Readers' own data: history, taking a book out of it, authors sent away, export."""
 
+import threading
+import time
 import uuid
 
 import pytest
@@ -148,7 +150,9 @@ def test_an_author_who_is_none_and_parts_that_are_away(call, platform):
         is_problem(call("DELETE", "/dismissed-authors/Author 3"), 503)
         part.away = False
     platform.dismissed_authors.kept[ME] = {f"a{i}" for i in range(1000)}
-    is_problem(call("PUT", "/dismissed-authors/Author 3"), 422, allowed="1000")
+    is_problem(call("PUT", "/dismissed-authors/Author 3"), 422, allowed="1000 authors")
+    platform.dismissed_authors.kept[ME] = {f"a{i}" for i in range(999)} | {"Author 3"}
+    assert call("PUT", "/dismissed-authors/Author 3").status_code == 204, "a repeat changes nothing"
 
 
 def test_the_export_is_a_file_with_all_and_without_the_password(client, platform):
@@ -204,5 +208,35 @@ def test_dismissed_authors_survive_the_loss_of_redis(stack):
         kept.add(user_id, "later")
         restorer.check()
         assert history.read(user_id).dismissed_authors == {"a"}, "it is written once, not again and again"
+    finally:
+        database.close()
+
+
+@pytest.mark.integration
+def test_an_author_taken_back_while_all_are_written_again_stays_taken_back(stack):
+    database, history = Database(stack.need("postgres")), Forgetful()
+    kept, user_id, done = DismissedAuthors(database), f"u-{uuid.uuid4()}", []
+    kept.add(user_id, "a")
+
+    def take_back():
+        kept.remove(user_id, ["a"])
+        history.take_back_authors(user_id, ["a"])
+        done.append(True)
+
+    meanwhile = threading.Thread(target=take_back)
+    restore = history.restore_dismissed_authors
+
+    def slowly(authors):
+        meanwhile.start()
+        time.sleep(0.3)
+        assert not done
+        restore(authors)
+
+    history.restore_dismissed_authors = slowly
+    try:
+        Restorer(kept, history).check()
+        meanwhile.join()
+        assert history.known
+        assert history.read(user_id).dismissed_authors == set()
     finally:
         database.close()

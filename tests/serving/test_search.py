@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from bookworks.adapters.redis import OnlineReader
 from serving.app import make_app
+from serving.policy import Policy
+from serving.rules import Rules
 from tests.serving.fakes import KEY, FakePlatform, served
 from tests.serving.test_api import bearer, is_problem
 
@@ -54,6 +58,19 @@ def test_works_that_are_most_likely_one_book_are_shown_once(client, platform):
         keys[27] = before
     assert len({"w026", "w027"} & set(found)) == 1
     assert {"w026", "w027"} <= {item["work_id"] for item in ask(client, q="title 26 27", n=100)["items"]}
+
+
+def test_what_a_list_blocks_is_found_by_those_alone_who_may_see_it(client, platform, key):
+    served = platform.bundles.current
+    rules = Policy.model_validate({"blocked": [{"name": "grown-ups", "books": ["w026"], "under_age": 18}]})
+    platform.bundles.current = replace(served, rules=Rules.of(rules, served.bundle, served.catalogue))
+    for user_id, year in (("old", 1980), ("young", 2020)):
+        platform.history.readers[user_id] = OnlineReader(profile={"birth_year": str(year)})
+
+    def found(**asked):
+        return "w026" in [item["work_id"] for item in ask(client, headers=key, q="title 26", **asked)["items"]]
+
+    assert [found(), found(user_id="young"), found(user_id="old")] == [False, False, True]
 
 
 def test_nothing_found_is_an_empty_list(client):

@@ -3,10 +3,13 @@
 import threading
 import uuid
 
+import psycopg
 import pytest
 
+from bookworks.errors import TransientError
 from serving import auth
 from serving.accounts import Accounts
+from serving.breaker import Breaker
 from serving.database import Database
 from serving.sessions import Sessions
 from tests.serving.test_api import is_problem, signup
@@ -62,7 +65,7 @@ def database(stack):
 @pytest.fixture
 def user_id(database):
     made = f"u-{uuid.uuid4()}"
-    Accounts(database).add(made, made, "hash", None, None, [])
+    Accounts(database).add(made, made, "hash", None, None, [], then=lambda db, user_id: user_id)
     return made
 
 
@@ -90,6 +93,24 @@ def test_each_token_is_good_once_and_no_token_is_kept(database, sessions, user_i
     assert sessions.refresh(second.refresh_token) is None
     assert sessions.refresh(third.refresh_token) is None
     assert rows(database, user_id) == []
+
+
+@pytest.mark.integration
+def test_an_account_and_its_first_session_are_made_both_or_neither(database, sessions):
+    accounts, name = Accounts(database), f"u-{uuid.uuid4()}"
+
+    def away(db, user_id):
+        sessions.open_in(db, user_id)
+        raise psycopg.OperationalError("gone")
+
+    with pytest.raises(TransientError):
+        accounts.add(name, name, "hash", None, None, [], then=away)
+    database._breaker = Breaker("Postgres")  # some time later
+    assert accounts.by_name(name) is None
+    assert rows(database, name) == []
+    assert accounts.add(name, name, "hash", None, None, [], then=sessions.open_in).user_id == name
+    assert len(rows(database, name)) == 1
+    assert accounts.add("another", name, "hash", None, None, [], then=sessions.open_in) is None
 
 
 @pytest.mark.integration

@@ -12,6 +12,8 @@ from scipy import sparse
 
 from serving.app import make_app
 from serving.pipeline import Trace
+from serving.policy import Policy
+from serving.rules import Rules
 from serving.similar import Kind, similar
 from tests.serving.fakes import FakePlatform, served
 from tests.support.bundles import make_tiny_bundle
@@ -102,6 +104,15 @@ def test_all_has_three_sources(one):
 def test_never_the_book_itself_nor_an_edition_nor_a_twin_of_it(one, kind):
     for index in (SEA, TWIN):
         assert not {SEA, TWIN} & set(found(one, kind, index))
+
+
+@pytest.mark.parametrize("under_age", [None, 18])
+def test_what_is_blocked_for_strangers_is_nobodys_neighbour(one, under_age):
+    book = one.catalogue.work_ids[OCEANS]
+    rules = Policy.model_validate({"blocked": [{"name": "x", "books": [book], "under_age": under_age}]})
+    ruled = replace(one, rules=Rules.of(rules, one.bundle, one.catalogue))
+    assert OCEANS in found(one, Kind.CONTENT)
+    assert found(ruled, Kind.CONTENT) == [i for i in found(one, Kind.CONTENT) if i != OCEANS]
 
 
 @pytest.mark.parametrize("kind", [Kind.ALL, Kind.CONTENT])
