@@ -104,15 +104,18 @@ class BundleKeeper:
         return version == self._refusal.version and time.monotonic() < self._refusal.again_at
 
     def _load(self, version: str) -> None:
-        before = self._before
         try:
-            served = before if before is not None and before.version == version else self._prepare(version)
+            served = self._in_memory(version) or self._prepare(version)
         except BookworksError as error:
             self._refuse(version, error)
             if self.current is None and (last := self._last_champion()) not in {None, version}:
                 self._load_last(str(last))
             return
         self._swap(served)
+
+    def _in_memory(self, version: str) -> Served | None:
+        """The bundle before, if it is that one."""
+        return self._before if self._before is not None and self._before.version == version else None
 
     def _load_last(self, version: str) -> None:
         try:
@@ -122,6 +125,7 @@ class BundleKeeper:
 
     def _prepare(self, version: str) -> Served:
         folder = registry.fetch_bundle(self._settings, version, self._cache)
+        self._before = None  # never three in memory
         try:
             bundle = Bundle.load(folder)
             if bundle.manifest.version != version:

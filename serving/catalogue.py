@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from bookworks.isbn import to_isbn13
 from bookworks.models.bundle import Bundle
 from bookworks.models.search import Search
@@ -26,8 +28,7 @@ class Catalogue:
         self.work_ids = bundle.work_ids
         n = len(bundle)
         self.columns: dict[str, list[Any]] = {
-            name: bundle.works[name].to_pylist() if name in bundle.works.column_names else [None] * n
-            for name in _FIELDS
+            name: _listed(bundle.works[name]) if name in bundle.works.column_names else [None] * n for name in _FIELDS
         }
         self.titles, self.authors = self.columns["title"], self.columns["author"]
         self.author_keys = [a or b for a, b in zip(self.columns["author_id"], self.authors, strict=True)]
@@ -105,6 +106,16 @@ class Catalogue:
         """Other works of the same series."""
         series = self._series_keys[index]
         return [] if series is None else [i for i in self._by_series[series] if i != index]
+
+
+def _listed(column: pa.ChunkedArray) -> list[Any]:
+    """A column as a list, in which equal texts are one object."""
+    if not pa.types.is_string(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    coded = column.combine_chunks().dictionary_encode()
+    texts = coded.dictionary.to_pylist()
+    return [None if code is None else texts[code] for code in coded.indices.to_pylist()]
 
 
 def with_twins(

@@ -93,7 +93,8 @@ def told(served: Served) -> dict[str, Any]:
 
 def _model(bundle: Bundle, name: str) -> dict[str, Any]:
     weights = {tier: own[name] for tier, own in bundle.blend.tiers.items() if name in own}
-    return {"name": name, "weights": weights, "bytes": _bytes(bundle, *_FILES.get(name, (names.item_item_part(name),)))}
+    files = (*names.item_item_parts(name), names.packed_part(name))  # those that the bundle has
+    return {"name": name, "weights": weights, "bytes": _bytes(bundle, *_FILES.get(name, files))}
 
 
 def _ranker(bundle: Bundle) -> dict[str, Any] | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT_VERSION = 3  # 2: the encoder knows the reader's history; 3: several item-item models, and a ranker
-OLDER = 2  # still read, so that what serves goes on serving, and a newer bundle can be compared with it
+FORMAT_VERSION = (
+    4  # 2: the encoder knows the history; 3: several item-item models, a ranker; 4: item-item models mapped
+)
+ONE_MODEL, PACKED = 2, 3  # still read, so that what serves goes on serving, and a newer bundle can be compared with it
 
 MANIFEST = "manifest.json"
 WORKS = "works.parquet"  # row i is work index i: work_id, former_ids, title, author, author_id, series, publisher, …
@@ -42,12 +45,18 @@ PARTS = (  # of every bundle
 OLDER_ITEM_FILTER = "item_filter.npz"
 OLDER_PARTS = (*(part for part in PARTS if part not in {FACTS, BLEND}), OLDER_ITEM_FILTER)  # RANKER held the weights
 
-_ITEM_ITEM, _TREES = ("item_item_", ".npz"), ("trees_", ".txt")
+ARRAYS = ("data", "indices", "indptr")  # of an item-item model: scipy CSR [n_works, n_works]
+_TREES = ("trees_", ".txt")
 
 
-def item_item_part(name: str) -> str:
-    """File of an item-item model: scipy CSR [n_works, n_works]."""
-    return name.join(_ITEM_ITEM)
+def item_item_parts(name: str) -> tuple[str, ...]:
+    """Files of an item-item model, in the order of `ARRAYS`: apart, so that they are mapped from the disk, not read."""
+    return tuple(f"item_item_{name}.{array}.npy" for array in ARRAYS)
+
+
+def packed_part(name: str) -> str:
+    """Its one file in a bundle of format 3."""
+    return f"item_item_{name}.npz"
 
 
 def trees_part(number: int) -> str:
@@ -57,8 +66,8 @@ def trees_part(number: int) -> str:
 
 def item_item_names(parts: Iterable[str]) -> list[str]:
     """Names of the item-item models among the files of a bundle, in their order."""
-    head, tail = _ITEM_ITEM
-    return sorted(part[len(head) : -len(tail)] for part in parts if part.startswith(head) and part.endswith(tail))
+    head, tail = "item_item_", re.compile(r"(\.indptr\.npy|\.npz)$")
+    return sorted(tail.sub("", part[len(head) :]) for part in parts if part.startswith(head) and tail.search(part))
 
 
 class Part(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
-from scipy.sparse import csr_matrix, load_npz, save_npz
+from scipy.sparse import csr_matrix, load_npz
 
 from bookworks.contracts import bundle as names
 from bookworks.contracts.bundle import Manifest, Part
@@ -152,7 +152,9 @@ def _write_files(folder: Path, content: BundleContent) -> None:
     np.save(folder / names.HISTORY_VECTORS, np.ascontiguousarray(content.history_vectors, dtype=np.float32))
     (folder / names.USER_ENCODER).write_bytes(content.user_encoder)
     for name, matrix in content.item_item.items():
-        save_npz(folder / names.item_item_part(name), matrix.astype(np.float32), compressed=False)
+        arrays = (matrix.data.astype(np.float32), matrix.indices, matrix.indptr)
+        for part, array in zip(names.item_item_parts(name), arrays, strict=True):
+            np.save(folder / part, array)
     content.facts.save(folder / names.FACTS)
     write_ranker(folder, content.ranker)
     for name, value in (
@@ -204,7 +206,7 @@ def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
         BundleError: a part is missing, altered, or does not fit.
     """
     manifest = read_manifest(folder)
-    required = names.OLDER_PARTS if manifest.format_version == names.OLDER else names.PARTS
+    required = names.OLDER_PARTS if manifest.format_version == names.ONE_MODEL else names.PARTS
     for name in {*required, *manifest.parts}:
         _check_part(folder, name, manifest.parts.get(name))
     try:
@@ -212,7 +214,8 @@ def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         raise BundleError("A part of the bundle cannot be read", received=f"{folder.name}: {error!r}") from error
     _check_together(manifest, parts)
-    return manifest, parts
+    # The checks have looked at every page of the mapped arrays; mapped anew, only those that serve come into memory.
+    return manifest, replace(parts, item_item=_item_item(folder, manifest))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -228,11 +231,12 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise BundleError("The bundle's manifest is not readable", received=error.errors()[0]["msg"]) from None
-    if manifest.format_version not in {names.OLDER, names.FORMAT_VERSION}:
+    formats = (names.ONE_MODEL, names.PACKED, names.FORMAT_VERSION)
+    if manifest.format_version not in formats:
         raise BundleError(
             "The bundle has another format",
             received=manifest.format_version,
-            allowed=f"{names.OLDER} or {names.FORMAT_VERSION}",
+            allowed=" or ".join(map(str, formats)),
             todo="train a bundle with this version of bookworks.",
         )
     return manifest
@@ -241,12 +245,14 @@ def read_manifest(folder: Path) -> Manifest:
 def _open(folder: Path, manifest: Manifest) -> BundleParts:
     editions = pq.read_table(folder / names.EDITIONS)
     users = pq.read_table(folder / names.USERS)
-    older = manifest.format_version == names.OLDER
+    older = manifest.format_version == names.ONE_MODEL
     popularity, features, blend, rules = (
         json.loads((folder / name).read_text(encoding="utf-8"))
         for name in (names.POPULARITY, names.FEATURES, names.RANKER if older else names.BLEND, names.RULES)
     )
-    models = {name: names.item_item_part(name) for name in names.item_item_names(manifest.parts)}
+    item_item = _item_item(folder, manifest)
+    for model in item_item.values():
+        model.matrix.check_format(full_check=True)
     works = pq.read_table(folder / names.WORKS)
     history_vectors = np.load(folder / names.HISTORY_VECTORS, allow_pickle=False)
     return BundleParts(
@@ -257,10 +263,7 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
         item_vectors=np.load(folder / names.ITEM_VECTORS, allow_pickle=False),
         vocabulary=Vocabulary.from_lists(features["age_bins"], features["countries"]),
         encoder=UserEncoder(folder / names.USER_ENCODER, history_vectors, manifest.embedding_dim),
-        item_item={
-            name: ItemItem(_read_matrix(folder / file))
-            for name, file in ({ITEM_FILTER: names.OLDER_ITEM_FILTER} if older else models).items()
-        },
+        item_item=item_item,
         facts=WorkFacts.nothing(manifest.n_works) if older else WorkFacts.load(folder / names.FACTS),
         popularity=Popularity(
             manifest.n_works,
@@ -276,10 +279,21 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
     )
 
 
-def _read_matrix(path: Path) -> csr_matrix:
-    matrix = csr_matrix(load_npz(path))
-    matrix.check_format(full_check=True)
-    return matrix
+def _item_item(folder: Path, manifest: Manifest) -> dict[str, ItemItem]:
+    """The item-item models by name, mapped from their files; those of older formats are read."""
+    if manifest.format_version == names.ONE_MODEL:
+        return {ITEM_FILTER: ItemItem(csr_matrix(load_npz(folder / names.OLDER_ITEM_FILTER)))}
+    found = names.item_item_names(manifest.parts)
+    if manifest.format_version == names.PACKED:
+        return {name: ItemItem(csr_matrix(load_npz(folder / names.packed_part(name)))) for name in found}
+    return {name: ItemItem(_mapped(folder, name, manifest.n_works)) for name in found}
+
+
+def _mapped(folder: Path, name: str, n: int) -> csr_matrix:
+    data, indices, indptr = (
+        np.load(folder / part, mmap_mode="r", allow_pickle=False) for part in names.item_item_parts(name)
+    )
+    return csr_matrix((data, indices, indptr), shape=(n, n), copy=False)
 
 
 def _former_ids(works: pa.Table) -> list[list[str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import mmap
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, save_npz
 
 from bookworks.contracts import bundle as names
 from bookworks.errors import BundleError, ContractError
@@ -271,24 +273,47 @@ def test_top_of_many_is_the_same_sort(seed: int) -> None:
         assert top(scores, n) == expected[:n]
 
 
-def test_a_bundle_of_the_format_before_still_serves(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
-    old = tmp_path / folder.name
+def as_it_was(folder: Path, bundle: Bundle, old: Path, version: int, packed: dict[str, str], gone: set[str]) -> None:
+    """Write a bundle as an older version did: its item-item models each in one file, under the names of `packed`."""
     shutil.copytree(folder, old)
     manifest = json.loads((old / names.MANIFEST).read_text())
-    new_names = {names.item_item_part("item_filter"): names.OLDER_ITEM_FILTER, names.BLEND: names.RANKER}
-    for now, before in new_names.items():
-        (old / now).rename(old / before)
-        manifest["parts"][before] = manifest["parts"].pop(now)
-    for gone in (names.FACTS, names.item_item_part("same_author")):
-        (old / gone).unlink()
-        del manifest["parts"][gone]
-    (old / names.MANIFEST).write_text(json.dumps(manifest | {"format_version": names.OLDER}))
-    loaded = Bundle.load(old)
-    for state in (WARM, SESSION, TASTES, COLD):
-        assert loaded.recommend(state, 10) == bundle.recommend(state, 10)
-    (old / names.OLDER_ITEM_FILTER).unlink()
+    for name in bundle.item_item:
+        gone |= set(names.item_item_parts(name))
+    for name, file in packed.items():
+        save_npz(old / file, bundle.item_item[name].matrix, compressed=False)
+        content = (old / file).read_bytes()
+        manifest["parts"][file] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    for part in gone:
+        (old / part).unlink()
+        del manifest["parts"][part]
+    (old / names.MANIFEST).write_text(json.dumps(manifest | {"format_version": version}))
+
+
+def test_bundles_of_older_formats_still_serve(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    first, second = tmp_path / "2" / folder.name, tmp_path / "3" / folder.name
+    as_it_was(folder, bundle, first, names.ONE_MODEL, {"item_filter": names.OLDER_ITEM_FILTER}, {names.FACTS})
+    manifest = json.loads((first / names.MANIFEST).read_text())
+    (first / names.BLEND).rename(first / names.RANKER)
+    manifest["parts"][names.RANKER] = manifest["parts"].pop(names.BLEND)
+    (first / names.MANIFEST).write_text(json.dumps(manifest))
+    packed = {name: names.packed_part(name) for name in bundle.item_item}
+    as_it_was(folder, bundle, second, names.PACKED, packed, set())
+    for old in (first, second):
+        loaded = Bundle.load(old)
+        for state in (WARM, SESSION, TASTES, COLD):
+            assert loaded.recommend(state, 10) == bundle.recommend(state, 10)
+    (first / names.OLDER_ITEM_FILTER).unlink()
     with pytest.raises(BundleError, match="incomplete"):
-        Bundle.load(old)
+        Bundle.load(first)
+
+
+def test_item_item_models_are_mapped_not_read(bundle: Bundle) -> None:
+    for model in bundle.item_item.values():
+        for array in names.ARRAYS:
+            found = getattr(model.matrix, array)
+            while not isinstance(found, mmap.mmap):
+                assert found is not None, f"{array} was copied into memory"
+                found = found.base
 
 
 @pytest.fixture(scope="module")
