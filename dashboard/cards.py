@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from html import escape
 from urllib.parse import urlsplit
 
+from bookworks.client import RecommendedBook
+
 NO_TITLE = "(without a title)"
 _HUES = (12, 40, 95, 150, 195, 225, 265, 320)
 _LINE, _LINES = 15, 6  # letters and lines of a title on a drawn cover
@@ -22,6 +24,7 @@ STYLE = """<style>
   display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4; overflow: hidden; }
 .book p { margin: .25rem 0 0; overflow-wrap: anywhere; font-size: .92rem; }
 .book .why { opacity: .8; }
+[data-testid=stAppDeployButton] { display: none; }
 </style>"""
 
 REASONS: Mapping[str, str] = {
@@ -33,6 +36,8 @@ REASONS: Mapping[str, str] = {
     "vectors": "it is near to your taste",
     "tastes": "it has what you said that you like",
     "popularity": "many readers like it",
+    "promoted": "it is put forward just now",
+    "exploration": "it is something else, to try",
 }
 FOUND: Mapping[str, str] = {
     "words": "it has your words",
@@ -45,8 +50,8 @@ FOUND: Mapping[str, str] = {
 
 def card(title: str, author: str | None, year: int | None, image_url: str | None, why: str = "") -> str:
     """A book: cover, title, author and year, and why it is shown."""
-    shown = _cut(title, _SHOWN) or NO_TITLE
-    by = ", ".join([_cut(author or "", _NAME) or "unknown author", *([str(year)] if year else [])])
+    shown = cut(title, _SHOWN) or NO_TITLE
+    by = ", ".join([cut(author or "", _NAME) or "unknown author", *([str(year)] if year else [])])
     reason = f'<p class="why">{escape(why)}</p>' if why else ""
     return (
         f'<article class="book">{cover(title, author, image_url)}'
@@ -78,7 +83,7 @@ def drawn_cover(title: str, author: str | None) -> str:
     hue = _HUES[sum(map(ord, title + (author or ""))) % len(_HUES)]
     lines = textwrap.wrap(_drawable(title), _LINE, max_lines=_LINES, placeholder=" …") or textwrap.wrap(NO_TITLE, _LINE)
     text = "".join(f'<tspan x="12" dy="21">{escape(line)}</tspan>' for line in lines)
-    by = escape(_cut(_drawable(author or ""), _DRAWN_NAME))
+    by = escape(cut(_drawable(author or ""), _DRAWN_NAME))
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="240" font-family="Georgia, serif">'
         f'<rect width="160" height="240" fill="hsl({hue}, 38%, 30%)"/><rect x="5" width="2" height="240" fill="#fff3"/>'
@@ -87,10 +92,10 @@ def drawn_cover(title: str, author: str | None) -> str:
     )
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
     """With single blanks, and an end where it is too long."""
-    plain = " ".join(text.split())
-    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+    short = " ".join(text.split())
+    return short if len(short) <= most else f"{short[: most - 1]}…"
 
 
 def _drawable(text: str) -> str:
@@ -102,3 +107,34 @@ def why(reasons: list[str], words: Mapping[str, str] = REASONS) -> str:
     """The strongest two reasons in words."""
     known = [words[reason] for reason in reasons if reason in words][:2]
     return f"Because {' and '.join(known)}." if known else ""
+
+
+def why_at_length(book: RecommendedBook) -> list[str]:
+    """All reasons in words, the strongest first, each with its share, and how likely it is to be read."""
+    known = [reason for reason in book.reasons if reason in REASONS]
+    spoke = sum(value for value in book.sources.values() if value > 0)
+    lines = [f"{_sentence(REASONS[one])}{_share(book.sources.get(one, 0.0), spoke)}." for one in known]
+    chance = (book.explanation or {}).get("probability")
+    if chance is not None:
+        many = "fewer than one" if chance < 0.01 else f"about {chance:.0%}".rstrip("%")
+        lines.append(f"Of 100 readers like you, {many} would read it.")
+    return lines or ["The service gives no reason."]
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _share(part: float, whole: float) -> str:
+    """Of all that spoke for a book; nothing is said of what a rule did."""
+    return f": {part / whole:.0%} of what speaks for it" if part > 0 else ""
+
+
+def named(title: str, author: str | None) -> str:
+    """A book in a line: title and author."""
+    return ", ".join([cut(title, _NAME) or NO_TITLE, *([cut(author, _NAME)] if author else [])])
+
+
+def plain(text: str) -> str:
+    """The text without what Streamlit would read as a sign of its markup."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|~<>$:&@" else c for c in " ".join(text.split()))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from bookworks.client import answers
 from bookworks.client.errors import ServiceAwayError, problem_of, retry_after
-from bookworks.contracts.records import EventKind
+from bookworks.contracts.records import ReaderKind
 from bookworks.errors import TerminalError
 
 A = TypeVar("A", bound=BaseModel)
@@ -34,7 +34,7 @@ _AWAY = 503
 class Interaction:
     """One thing that a reader did with a book; `event_id` is given here, so that a repeat counts once."""
 
-    kind: EventKind
+    kind: ReaderKind
     work_id: str | None = None
     edition_id: str | None = None
     user_id: str | None = None
@@ -65,8 +65,9 @@ NO_CONTEXT: Mapping[str, str] = {}
 class Client:
     """A connection to the service, for a calling service (`api_key`) or a reader (`token`); use it with `with`.
 
-    After 503, and where the service cannot be reached, a call is tried again if a repeat does no harm: after
-    `Retry-After`, else after a second, two, four. Interactions go with the same event ids, so that each counts once.
+    After 503, and where the service cannot be reached, a call is tried again: after `Retry-After`, else after a second,
+    two, four. Interactions go with the same event ids, so that each counts once. Calls that are good for one try,
+    `signup` and `refresh`, are never tried again.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Client:
             api_key: acts for any reader; methods then need `user_id`.
             token: acts for its reader.
             timeout_s: of one try.
-            tries: of one call.
+            tries: of one call that may be repeated.
             transport: in place of the network.
             sleep: in place of waiting.
         """
@@ -174,10 +175,10 @@ class Client:
         year_to: int | None = None,
         author: str | None = None,
         subject: str | None = None,
-        personalised: bool = False,
+        personalised: bool | None = None,
         user_id: str | None = None,
     ) -> answers.Search:
-        """Books by words or ISBN."""
+        """Books by words or ISBN; `personalised`: what the reader likes first, as it is where `user_id` is given."""
         query = {
             "q": q, "n": n, "language": language, "year_from": year_from, "year_to": year_to, "author": author,
             "subject": subject, "personalised": personalised, "user_id": user_id,
@@ -199,16 +200,16 @@ class Client:
         subjects: Iterable[str] = (),
         books: Iterable[str] = (),
     ) -> answers.Signup:
-        """A new reader, with what it likes. Not repeated where no answer came: the account may be there."""
+        """A new reader, with what it likes. Never repeated: after an error the account may be there all the same."""
         body = {
             "username": username, "password": password, "country": country, "birth_year": birth_year,
             "tastes": {"authors": list(authors), "subjects": list(subjects), "books": list(books)},
         }  # fmt: skip
-        return self._call(answers.Signup, "POST", "/auth/signup", body=body, harmless=False)
+        return self._call(answers.Signup, "POST", "/auth/signup", body=body, once=True)
 
     def refresh(self, refresh_token: str) -> answers.Token:
-        """The next tokens of a session. Not repeated where no answer came: a token is good for one use."""
-        return self._call(answers.Token, "POST", "/auth/refresh", body={"refresh_token": refresh_token}, harmless=False)
+        """The next tokens of a session. Never repeated: a token is good for one use, and a second ends the session."""
+        return self._call(answers.Token, "POST", "/auth/refresh", body={"refresh_token": refresh_token}, once=True)
 
     def logout(self, refresh_token: str) -> None:
         """End a session."""
@@ -259,7 +260,7 @@ class Client:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         version: str = V1,
-        harmless: bool = True,
+        once: bool = False,
     ) -> A:
         """One call, its answer read as `kind`.
 
@@ -270,14 +271,14 @@ class Client:
             query: fields of the address; those that are None are left out.
             body: sent as JSON; fields that are None are left out.
             version: of the interface.
-            harmless: whether a repeat does no harm where it is not known if the first was heard.
+            once: whether it is tried once only, as a repeat does harm where the first was heard.
 
         Raises:
             ProblemError: the service refused.
             ServiceAwayError: it did not answer in all tries.
             TerminalError: the answer is no such one.
         """
-        answer = self._answered(method, version + path, query, body, harmless)
+        answer = self._answered(method, version + path, query, body, once)
         try:
             return kind.model_validate_json(answer.content)
         except ValidationError as error:
@@ -288,32 +289,33 @@ class Client:
 
     def _do(self, method: str, path: str, *, body: Mapping[str, Any] | None = None) -> None:
         """One call that is answered with nothing, and may be repeated; raises as `_call`."""
-        self._answered(method, V1 + path, None, body, harmless=True)
+        self._answered(method, V1 + path, None, body, once=False)
 
     def _answered(
-        self, method: str, path: str, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None, harmless: bool
+        self, method: str, path: str, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None, once: bool
     ) -> httpx.Response:
         sent = None if body is None else _plain(body)
-        answer = self._tried(self._http.build_request(method, path, params=_plain(query or {}), json=sent), harmless)
+        asked = self._http.build_request(method, path, params=_plain(query or {}), json=sent)
+        answer = self._tried(asked, 1 if once else self._tries)
         if not answer.is_success:
             raise problem_of(answer)
         return answer
 
-    def _tried(self, asked: httpx.Request, harmless: bool) -> httpx.Response:
-        """The first answer that is not 503."""
+    def _tried(self, asked: httpx.Request, tries: int) -> httpx.Response:
+        """The first answer of so many tries that is not 503."""
         for number in itertools.count(1):
             wait = 2.0 ** (number - 1)
             try:
                 answer = self._http.send(asked)
             except httpx.TransportError as error:
-                away, again = _unreached(error), harmless or isinstance(error, httpx.ConnectError)
+                away = _unreached(error)
             else:
                 if answer.status_code != _AWAY:
                     break
                 problem, told = problem_of(answer), retry_after(answer)
-                away, again = ServiceAwayError(problem.detail, received=_AWAY, todo=problem.todo), True
+                away = ServiceAwayError(problem.detail, received=_AWAY, todo=problem.todo)
                 wait = wait if told is None else told
-            if number == self._tries or wait > WAIT_MAX_S or not again:
+            if number == tries or wait > WAIT_MAX_S:
                 raise away
             self._sleep(wait)
         return answer

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import httpx
 import pytest
@@ -227,15 +227,33 @@ def test_what_stays_away_is_said_in_the_services_words() -> None:
         client.recommend("u")
 
 
-def test_a_sign_up_that_may_have_been_heard_is_not_repeated() -> None:
-    client, transport, _ = told(httpx.ReadTimeout("slow"))
+@pytest.mark.parametrize("failure", [away(0), httpx.ReadTimeout("slow"), httpx.ConnectError("refused")], ids=repr)
+@pytest.mark.parametrize("ask", [lambda one: one.signup("ada", PASSWORD), lambda one: one.refresh("spent once")])
+def test_what_is_good_for_one_use_is_tried_once(failure: Any, ask: Callable[[Client], Any]) -> None:
+    client, transport, waits = told(failure)
     with pytest.raises(ServiceAwayError):
-        client.signup("ada", PASSWORD)
-    assert len(transport.bodies) == 1
-    made = httpx.Response(201, json={"user_id": "u", "access_token": "t", "token_type": "bearer", "expires_in": 9,
-                                     "refresh_token": "r", "unknown_books": [], "fallbacks": []})  # fmt: skip
-    client, transport, _ = told(httpx.ConnectError("refused"), away(0), made)
-    assert client.signup("ada", PASSWORD).user_id == "u"
+        ask(client)
+    assert (len(transport.bodies), waits) == (1, [])
+
+
+def test_logging_in_is_tried_again() -> None:
+    tokens = {"user_id": "u", "access_token": "t", "token_type": "bearer", "expires_in": 9, "refresh_token": "r"}
+    client, transport, _ = told(away(0), httpx.ReadTimeout("slow"), httpx.Response(200, json=tokens))
+    assert client.login("ada", PASSWORD).refresh_token == "r"
+    assert len(transport.bodies) == 3
+
+
+def test_a_search_for_a_reader_is_personalised_unless_it_is_told_otherwise(books: Client, app: App) -> None:
+    assert books.search("title", user_id="r001").personalised
+    assert not books.search("title", user_id="r001", personalised=False).personalised
+    assert not books.search("title").personalised
+    assert ["personalised" in request.url.params for request in app.asked] == [False, True, False]
+
+
+def test_interactions_have_the_kinds_that_the_service_takes() -> None:
+    from serving.schemas import Interaction as Posted
+
+    assert get_type_hints(Interaction)["kind"] == Posted.model_fields["kind"].annotation
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(200, text="<html>"), httpx.Response(200, json={"n": 1})])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
@@ -16,9 +17,10 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from bookworks import client
+from bookworks.client import ProblemError, RecommendedBook, ServiceAwayError
 from bookworks.models.bundle_files import BundleContent
 from bookworks.settings import PROJECT_ROOT
-from dashboard.cards import NO_TITLE, card, drawn_cover, is_picture, why
+from dashboard.cards import NO_TITLE, card, drawn_cover, is_picture, why, why_at_length
 from serving.app import make_app
 from tests.bookworks.test_client import App
 from tests.serving.fakes import FakePlatform, served
@@ -64,10 +66,10 @@ def page(platform: FakePlatform, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 
 def sign_up(page: AppTest, name: str = "ada", subjects: str = "", password: str = PASSWORD) -> AppTest:
-    fields = page.tabs[1].text_input
+    fields = list(page.tabs[1].text_input)[1:]  # the first one asks for a loved book
     for field, value in zip(fields, [name, password, "Author 3; Author 4", subjects, "Germany"], strict=True):
         field.set_value(value)
-    return page.tabs[1].button[0].click().run()
+    return button(page, "Sign up").click().run()
 
 
 def titles(page: AppTest, tab: int = 0) -> list[str]:
@@ -90,6 +92,36 @@ def test_signing_up_gives_books_and_says_why(page: AppTest, platform: FakePlatfo
     assert len(titles(page)) == 12
     assert "it has what you said that you like" in page.get("html")[1].proto.body
     assert page.sidebar.text[0].value == "Logged in as ada"
+
+
+def love(page: AppTest, words: str, *names: str) -> None:
+    """Find books at the door, and pick some of them."""
+    page.tabs[1].text_input[0].set_value(words)
+    button(page, "Find").click().run()
+    for name in names:
+        button(page, name).click().run()
+
+
+def test_loved_books_are_found_picked_and_put_back_at_the_door(page: AppTest, platform: FakePlatform) -> None:
+    love(page, "titel 26", "Title 26, Author 11")
+    love(page, "9780000000002", "Title 2, Author 2")
+    love(page, "title 17", "Title 17, Author 2")
+    button(page, "Title 17, Author 2").click().run()  # back among those that were found
+    assert button(page, "Title 17, Author 2").key == "offer-w017"
+    sign_up(page)
+    assert not page.exception
+    assert [(event.kind, event.work_id) for event in platform.stream.events] == [("shelve", "w026"), ("shelve", "w002")]
+    assert not {"w026", "w002"} & {item.work_id for item in platform.decisions.kept[-1].items}
+    assert sorted(titles(page, 2)) == ["Title 2", "Title 26"]
+
+
+def test_the_door_says_what_is_not_found_and_takes_no_book_that_is_gone(page: AppTest, platform: FakePlatform) -> None:
+    love(page, "xyzzyx")
+    assert "Nothing is found" in page.tabs[1].info[0].value
+    page.session_state["loved"] = {"w999": "Lost *Book*"}
+    sign_up(page)
+    assert page.success[0].value.endswith(r"no longer in the catalogue\: Lost \*Book\*\.")
+    assert platform.stream.events == []
 
 
 def test_logging_in_and_out_and_a_wrong_password(page: AppTest) -> None:
@@ -151,6 +183,77 @@ def test_an_author_who_is_sent_away_never_comes_again(page: AppTest, platform: F
     assert author[index_of[first]] not in [author[index_of[item.work_id]] for item in platform.decisions.kept[-1].items]
 
 
+def test_an_author_is_taken_back_from_the_shelf(page: AppTest, platform: FakePlatform) -> None:
+    sign_up(page)
+    before, third = titles(page), platform.decisions.kept[-1].items[5].work_id
+    next(one for one in page.button if one.key == f"author-slate-{third}").click().run()
+    (author,) = platform.history.read(page.session_state["user_id"]).dismissed_authors
+    assert author in [one.value for one in page.tabs[2].text]
+    assert len(titles(page)) < len(before)
+    button(page, "Take back").click().run()
+    assert not page.exception
+    assert "may come again" in page.success[0].value
+    assert platform.dismissed_authors.of(page.session_state["user_id"]) == []
+    assert titles(page) == before, "the slate has the author's books again"
+    assert "Take back" not in [one.label for one in page.button]
+
+
+def rate_first(page: AppTest) -> str:
+    """Rate the first book of a new reader; its title."""
+    sign_up(page)
+    page.get("feedback")[5].set_value(4).run()
+    (title,) = titles(page, 2)
+    return title
+
+
+def test_a_book_is_forgotten_and_may_be_rated_again(page: AppTest, platform: FakePlatform) -> None:
+    title = rate_first(page)
+    search(page, title)
+    page.tabs[1].get("feedback")[0].set_value(2).run()
+    button(page, "Forget").click().run()
+    assert "is forgotten" in page.success[0].value
+    assert platform.stream.events[-1].kind == "forget"
+    assert titles(page, 2) == []
+    page.run()
+    assert platform.stream.events[-1].kind == "forget", "its stars are empty, so that no old rating is sent again"
+    page.tabs[1].get("feedback")[0].set_value(2).run()
+    assert (platform.stream.events[-1].kind, titles(page, 2)) == ("rating", [title])
+
+
+def test_a_book_that_stays_or_is_gone_already_is_told_in_words(
+    page: AppTest, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    title = rate_first(page)
+    with monkeypatch.context() as deaf:
+        deaf.setattr(platform.history, "remember", lambda _: None)
+        button(page, "Forget").click().run()
+    assert page.warning[0].value == f"“{title}” is still on your shelf. Please try again in a few minutes."
+    assert titles(page, 2) == [title]
+    platform.stream.away = True
+    button(page, "Forget").click().run()
+    assert "again" in page.error[0].value
+    assert titles(page, 2) == [title]
+    platform.stream.away = False
+
+    def forgotten_elsewhere(*_: str) -> None:
+        platform.history.readers.clear()
+        raise ProblemError(404, {"detail": "There is no such book, here or in the history"})
+
+    monkeypatch.setattr(client.calls.Client, "forget", forgotten_elsewhere)
+    button(page, "Forget").click().run()
+    assert not page.exception
+    assert "is forgotten" in page.success[0].value
+
+
+def test_a_book_whose_clock_was_ahead_is_forgotten_too(page: AppTest, platform: FakePlatform) -> None:
+    rate_first(page)
+    book = platform.stream.events[-1].work_id
+    platform.history.at[page.session_state["user_id"], book] += timedelta(minutes=4)
+    button(page, "Forget").click().run()
+    assert "is forgotten" in page.success[0].value
+    assert titles(page, 2) == []
+
+
 def test_tokens_are_renewed_in_time_and_ended_at_the_end(page: AppTest) -> None:
     sign_up(page)
     before = page.session_state["refresh_token"]
@@ -160,6 +263,33 @@ def test_tokens_are_renewed_in_time_and_ended_at_the_end(page: AppTest) -> None:
     page.session_state["due"], page.session_state["refresh_token"] = 0.0, before
     page.run()
     assert page.info[0].value == "Please log in again."
+
+
+@pytest.mark.parametrize(
+    "error", [ServiceAwayError("away"), ProblemError(429, {"detail": "Too many calls"}), ProblemError(503, {})], ids=str
+)
+def test_a_session_outlives_a_service_that_is_away(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    sign_up(page)
+    kept = page.session_state["refresh_token"]
+
+    def refresh(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(client.calls.Client, "refresh", refresh)
+        page.session_state["due"] = 0.0
+        page.run()
+        assert "away for the moment" in page.warning[0].value
+        assert len(titles(page)) == 12, "the access token still lives"
+        page.session_state["ends"] = 0.0
+        page.run()
+        assert "away for the moment" in page.warning[0].value
+        assert (len(page.tabs), page.session_state["refresh_token"]) == (0, kept)
+    button(page, "Try again").click().run()
+    assert (len(page.warning), len(titles(page))) == (0, 12)
+    assert page.session_state["refresh_token"] != kept
 
 
 def search(page: AppTest, query: str, mine: bool = False) -> AppTest:
@@ -255,3 +385,21 @@ def test_a_drawn_cover_is_the_same_each_time_and_cuts_what_is_long() -> None:
     assert "…" in drawn_cover(LONG, None)
     assert why(["item_filter", "unheard of"]) == "Because readers of your books read it."
     assert why([]) == ""
+
+
+def test_why_says_each_reason_with_its_share_and_how_likely_it_is() -> None:
+    book = RecommendedBook(
+        position=0, work_id="w", title="t", author=None, year=None, image_url=None, score=1.0, propensity=1.0,
+        reasons=["exploration", "vectors", "popularity", "unheard of"], explanation={"probability": 0.072},
+        sources={"vectors": 0.6, "popularity": 0.2, "same_author": -0.1, "unheard of": 0.0},
+    )  # fmt: skip
+    assert why_at_length(book) == [
+        "It is something else, to try.",
+        "It is near to your taste: 75% of what speaks for it.",
+        "Many readers like it: 25% of what speaks for it.",
+        "Of 100 readers like you, about 7 would read it.",
+    ]
+    assert "fewer than one" in why_at_length(book.model_copy(update={"explanation": {"probability": 0.001}}))[-1]
+    assert why_at_length(book.model_copy(update={"reasons": [], "explanation": None})) == [
+        "The service gives no reason."
+    ]
