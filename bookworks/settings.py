@@ -192,6 +192,12 @@ class Settings(BaseSettings):
         None, description="Collector of OpenTelemetry traces (OTLP over HTTP, `…/v1/traces`); empty records none."
     )
     bundle_poll_seconds: float = Field(0.5, gt=0, description="How often the service looks for a new champion.")
+    recommend_budget_ms: int = Field(
+        1000,
+        ge=0,
+        description="After so long a request for books goes on without vector index, ranker and explanations, and says "
+        "so; 0: never.",
+    )
     decision_ttl_seconds: int = Field(
         900,
         ge=0,

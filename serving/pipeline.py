@@ -41,6 +41,7 @@ class Trace:
         rest: works that may follow on the next page, in their order.
         candidates: what the ranker has put in order.
         blocked: names of the lists that held.
+        deadline: when what can be left out is left out, as `time.perf_counter` counts; None: never.
     """
 
     fallbacks: list[str] = field(default_factory=list)
@@ -48,6 +49,12 @@ class Trace:
     rest: list[int] = field(default_factory=list)
     candidates: Candidates | None = None
     blocked: list[str] = field(default_factory=list)
+    deadline: float | None = None
+
+    @property
+    def late(self) -> bool:
+        """Whether the request's time is up."""
+        return self.deadline is not None and time.perf_counter() > self.deadline
 
     def of(self, works: Sequence[int]) -> Trace:
         """The same of these works alone, so that it can be kept: no others that may follow, no other candidates."""
@@ -202,7 +209,7 @@ def candidates_step(served: Served, state: ReaderState, trace: Trace, allowed: B
 def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
     """Indices from the vector index of the bundle's own version, or None when it is away."""
     collection = served.vectors
-    if collection is not None:
+    if collection is not None and not trace.late:
         try:
             indices, _ = served.vectors_breaker.call(lambda: collection.search(vector, limit))
             return indices
@@ -232,21 +239,25 @@ def filter_step(scored: Scored, allowed: Bools | None) -> Scored:
 
 
 def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterable[int], trace: Trace) -> Order:
-    """The order in which works are shown; without the ranker the blend's own."""
-    try:
-        return served.bundle.ranked(state, scored, banned)
-    except BookworksError:
-        trace.without(RANKER)
-        return Order(scored.works, without(scored, set(banned)))
+    """The order in which works are shown; without the ranker, or when it is late, the blend's own."""
+    if not (trace.late and served.bundle.ranker):
+        try:
+            return served.bundle.ranked(state, scored, banned)
+        except BookworksError:
+            pass
+    trace.without(RANKER)
+    return Order(scored.works, without(scored, set(banned)))
 
 
 def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) -> list[Explained | None]:
-    """What the ranker says of each chosen work."""
-    try:
-        return bundle.explained(order, chosen)
-    except BookworksError:
-        trace.without(RANKER)
-        return [None] * len(chosen)
+    """What the ranker says of each chosen work; nothing when it is late."""
+    if not (trace.late and bundle.ranker):
+        try:
+            return bundle.explained(order, chosen)
+        except BookworksError:
+            pass
+    trace.without(RANKER)
+    return [None] * len(chosen)
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ async def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, req
 def _recommend(
     platform: Platform, served: Served, body: schemas.RecommendRequest, caller: Caller, started: float
 ) -> dict[str, Any]:
-    trace, decision_id = Trace(), new_id()
+    trace, decision_id = Trace(deadline=_deadline(platform, started)), new_id()
     asked = asking.understood(platform, served, body, caller, decision_id, trace)
     key = again.key(served.rules.policy, body, asked.user_id, asked.online, trace)
     kept = served.answers.get(key)
@@ -127,6 +127,12 @@ def _recommend(
     _keep(platform, served, body, answer, kept.trace)
     platform.decisions.put(_decision(answer, body, (time.perf_counter() - started) * 1000))
     return answer
+
+
+def _deadline(platform: Platform, started: float) -> float | None:
+    """When a request's time is up; the wait for a thread is in it."""
+    budget_ms = platform.settings.recommend_budget_ms
+    return started + budget_ms / 1000 if budget_ms else None
 
 
 def _made(

@@ -27,6 +27,7 @@ def pytest_configure() -> None:
     """Turn the whole session, and every process it starts, away from the developer's stack."""
     os.environ["BOOKWORKS_STATE_DIR"] = str(STATE_DIR)
     os.environ["BOOKWORKS_PORT_OFFSET"] = str(OFFSET)
+    os.environ["BOOKWORKS_RECOMMEND_BUDGET_MS"] = "0"  # a machine under load changes no answer
     # Servers and executors of Java live for minutes here: compiling for long runs costs more than it gains.
     os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
     get_settings.cache_clear()

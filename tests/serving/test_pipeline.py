@@ -1,3 +1,5 @@
+import time
+
 import pyarrow as pa
 import pytest
 
@@ -153,6 +155,16 @@ def test_a_filtered_slate_is_full_and_has_the_scores_of_the_unfiltered(one, filt
         every, _ = pipeline.recommend(one, "new", online, 100, (), Trace())
         scores = {item.index: item.score for item in every}
         assert all(item.score == scores.get(item.index, item.score) for item in items)
+
+
+def test_a_request_whose_time_is_up_goes_on_without_what_can_be_left_out(tmp_path):
+    ranked = served(make_tiny_bundle(tmp_path, ranker=True))
+    for deadline, away in ((time.perf_counter() + 60, []), (time.perf_counter() - 1, ["vector_index", "ranker"])):
+        trace = Trace(deadline=deadline)
+        items, _ = pipeline.recommend(ranked, "r000", reader("w003"), 10, [], trace, explain=True)
+        assert len(items) == 10
+        assert trace.fallbacks == away
+        assert any(item.explained for item in items) == (not away)
 
 
 def test_filters_hide_before_the_ranker_chooses_its_candidates(one):
