@@ -192,6 +192,12 @@ class Settings(BaseSettings):
         None, description="Collector of OpenTelemetry traces (OTLP over HTTP, `…/v1/traces`); empty records none."
     )
     bundle_poll_seconds: float = Field(0.5, gt=0, description="How often the service looks for a new champion.")
+    service_requests_per_connection: int = Field(
+        20,
+        ge=0,
+        description="After so many requests a connection is ended, so that callers spread over workers and replicas; "
+        "0: never.",
+    )
     recommend_budget_ms: int = Field(
         1000,
         ge=0,

@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
+from cachetools import LRUCache
 from pydantic_core import from_json
 
 from serving.audit import App, Audited, Receive, Scope, Send
@@ -18,6 +19,7 @@ HEADERS_MAX = 32 * 1024  # names and values, all together
 DEPTH_MAX = 200  # what pydantic's parser goes down to
 _TOO_DEEP = "recursion limit exceeded"  # its words when there is more
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_CONNECTIONS_KNOWN = 10_000
 _NAMESPACE = "bentoml_service"
 _TEMPLATES = (
     (re.compile(r"^/v1/books/[^/]+$"), "/v1/books/{work_id}"),
@@ -163,9 +165,43 @@ def _of_json(scope: Scope, body: bytes) -> Problem | None:
     return None
 
 
-def entrance(app: App) -> App:
+class FreshConnections:
+    """Ends a connection after so many requests, with `Connection: close`, so that its caller makes another.
+
+    A connection stays with the worker, and behind a balancer with the replica, that took it: of many that are made at
+    once one worker takes nearly all. A new one is taken by whoever is free.
+    """
+
+    def __init__(self, app: App, requests: int) -> None:
+        self._app, self._requests = app, requests
+        self._seen: LRUCache[tuple[str, int], int] = LRUCache(_CONNECTIONS_KNOWN)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count the request; the last of a connection says so in its answer."""
+        last = scope["type"] == "http" and bool(scope.get("client")) and self._is_last(tuple(scope["client"]))
+        await self._app(scope, receive, _closing(send) if last else send)
+
+    def _is_last(self, connection: tuple[str, int]) -> bool:
+        seen = self._seen.pop(connection, 0) + 1
+        if seen >= self._requests:
+            return True
+        self._seen[connection] = seen
+        return False
+
+
+def _closing(send: Send) -> Send:
+    async def closing(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return closing
+
+
+def entrance(app: App, requests_per_connection: int) -> App:
     """The app behind all limits of a request; what these refuse has its id too."""
-    return Audited(HeadLimit(BodyLimit(app)))
+    inner = Audited(HeadLimit(BodyLimit(app)))
+    return FreshConnections(inner, requests_per_connection) if requests_per_connection else inner
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -57,7 +57,7 @@ class BookworksService:
         audit.to_stdout()
         self.platform = Platform(settings)
         self.platform.start()
-        entry.app = entrance(make_app(self.platform))
+        entry.app = entrance(make_app(self.platform), settings.service_requests_per_connection)
 
     @bentoml.on_shutdown
     def close(self) -> None:

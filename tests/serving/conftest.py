@@ -21,7 +21,7 @@ def platform(tiny_bundle: Path) -> FakePlatform:
 
 @pytest.fixture
 def client(platform: FakePlatform) -> TestClient:
-    return TestClient(entrance(make_app(platform)), raise_server_exceptions=False)
+    return TestClient(entrance(make_app(platform), 0), raise_server_exceptions=False)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Whatever comes in, it is never our fault: raw bodies, addresses and headers of every kind."""
 
+import asyncio
 import json
 import logging
 import re
@@ -11,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from serving.app import make_app
-from serving.middleware import BODY_MAX, DEPTH_MAX, HEADERS_MAX, URL_MAX, entrance
+from serving.middleware import BODY_MAX, DEPTH_MAX, HEADERS_MAX, URL_MAX, FreshConnections, entrance
 from tests.serving.fakes import KEY, FakePlatform, served
 from tests.serving.test_access import ACCESS
 from tests.serving.test_api import is_problem
@@ -25,7 +26,7 @@ ODD = ["NaN", "-Infinity", "1e400", "-0", "1" * 4000, "1" * 5000, '"\\u0000"', '
 def open_client(tiny_bundle):
     platform = FakePlatform(served(tiny_bundle))
     platform.settings.address_calls_per_minute = 0
-    return TestClient(entrance(make_app(platform)), raise_server_exceptions=False)
+    return TestClient(entrance(make_app(platform), 0), raise_server_exceptions=False)
 
 
 def never_our_fault(answer):
@@ -123,3 +124,32 @@ def test_no_address_and_no_header_is_our_fault(open_client, method, path, name, 
     headers = [(b"x-api-key", value), (b"authorization", b"Bearer " + value)][: 1 + len(header) % 2]
     for given_headers in (headers, {"X-API-Key": KEY}):
         never_our_fault(open_client.request(method, address, headers=given_headers))
+
+
+async def answered(app, client):
+    """Headers of the answer to a request over this connection."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await app({"type": "http", "client": client}, None, send)
+    return sent[0]["headers"]
+
+
+def test_a_connection_ends_after_so_many_requests_and_others_have_their_own_count():
+    async def inner(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"y")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    app, one, other = FreshConnections(inner, 3), ("10.0.0.1", 1), ("10.0.0.1", 2)
+
+    async def closed(connection):
+        headers = await answered(app, connection)
+        assert (b"x", b"y") in headers
+        return (b"connection", b"close") in headers
+
+    async def ask():
+        return [await closed(connection) for connection in (one, one, other, one, one, one, one, other, other, None)]
+
+    assert asyncio.run(ask()) == [False, False, False, True, False, False, True, False, True, False]
