@@ -19,7 +19,7 @@ from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
-from serving import again, asking, cursor, metrics, pipeline, rates, replay, schemas
+from serving import again, asking, cursor, metrics, paths, pipeline, rates, replay, schemas
 from serving.again import Kept
 from serving.asking import online_of
 from serving.auth import Caller, InteractionsCaller, RecommendCaller, UsersCaller
@@ -196,6 +196,17 @@ def _recommended(served: Served, position: int, item: pipeline.Item) -> dict[str
         "sources": {name: round(value, 6) for name, value in item.sources.items()},
         "propensity": round(item.chance, 6),
         "explanation": explanation(item.explained),
+        "paths": [_path(served, path) for path in item.paths],
+    }
+
+
+def _path(served: Served, path: paths.Path) -> dict[str, Any]:
+    catalogue = served.catalogue
+    return {
+        "relation": path.relation,
+        "work_id": catalogue.work_ids[path.index],
+        "title": catalogue.titles[path.index] or "",
+        "weight": round(path.weight, 6),
     }
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bookworks import clock
 from bookworks.contracts.records import ContextText, Id, ReaderKind, Utc
+from serving.paths import Relation
 
 N_DEFAULT, N_MAX = 10, 100
 EVENTS_MAX = 1000
@@ -128,7 +129,11 @@ class RecommendRequest(Request):
     exclude: list[CleanId] = Field(
         [], max_length=EXCLUDE_MAX, description="Works, editions or ISBNs not to recommend this time."
     )
-    explain: bool = Field(False, strict=True, description="Say of each book what the ranker made of it.")
+    explain: bool = Field(
+        False,
+        strict=True,
+        description="Say of each book what the ranker made of it, and what in the history leads to it.",
+    )
     filters: BookFilters = Field(BookFilters(), description="Which books are wanted; others are hidden before ranking.")
     context: dict[ContextKey, Annotated[ContextText, StringConstraints(pattern=_PRINTABLE_OR_EMPTY)]] = Field(
         {},
@@ -156,6 +161,22 @@ class Explanation(BaseModel):
     )
 
 
+class BookPath(BaseModel):
+    """A book of the reader's own history that leads to a recommended one."""
+
+    relation: Relation = Field(
+        description="`next_in_series`: the recommended book is the next volume after this one. `same_series`, "
+        "`same_author`: of this one's series, by its author. `read_by_the_same_readers`: the item filter finds it by "
+        "this one. Where several hold, the first of them."
+    )
+    work_id: str
+    title: str
+    weight: float = Field(
+        description="The reader's weight of this book, 0 to 1: of a rating a tenth, so 9 is 0.9; read and not rated is "
+        "0.5, and each other kind of interaction has its own."
+    )
+
+
 class RecommendedBook(BaseModel):
     """One book of the slate."""
 
@@ -173,6 +194,9 @@ class RecommendedBook(BaseModel):
     sources: dict[str, float] = Field(description="What each source added to the blended score.")
     propensity: float = Field(1.0, description="Probability that it was shown: below 1 where it was drawn.")
     explanation: Explanation | None = Field(None, description="With `explain`, where the ranker has ordered the book.")
+    paths: list[BookPath] = Field(
+        [], description="With `explain`: at most three books of the reader's history that lead to this one."
+    )
 
 
 class Note(BaseModel):
