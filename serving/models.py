@@ -68,7 +68,7 @@ class CurrentModels(BaseModel):
 @router.get(
     "/current",
     response_model=CurrentModels,
-    responses=problems(401, 403, 429, 503),
+    responses=problems(401, 403, 422, 429, 503),
     summary="What serves now",
 )
 def current(caller: AdminCaller, request: Request) -> Any:

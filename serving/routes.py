@@ -37,6 +37,7 @@ router = APIRouter()
 probes = APIRouter(tags=["probes"])  # at no version: what watches the process
 SOURCE = "service"
 _FUTURE = timedelta(minutes=5)
+KNOWN = "a reader who has an account or did something with a book"
 _HISTORY_SHOWN = 50
 _LANE = Lane("interactions", threads=8, waiting_max=64)  # they wait for Kafka
 # They compute: more threads than this would only take turns, and all would end late.
@@ -410,7 +411,7 @@ def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     served = platform.bundles.current
     trained = served is not None and user_id in served.bundle.users
     if account is None and online == OnlineReader() and not trained and not trace.fallbacks:
-        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
+        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id, allowed=KNOWN)
     count(None, trace)
     profile = online.profile
     return {

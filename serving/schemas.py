@@ -26,14 +26,23 @@ OLDEST_BIRTH_YEAR = 1900
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 _PRINTABLE_OR_EMPTY = _PRINTABLE.replace("+$", "*$")
 _HAS_LETTERS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+_USERNAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{2,63}$"
+_CONTEXT_KEY = r"^[a-z][a-z0-9_]{0,39}$"
+PATTERNS = {  # in words
+    _PRINTABLE: "characters that can be printed, on one line",
+    _PRINTABLE_OR_EMPTY: "characters that can be printed, on one line, or none",
+    _HAS_LETTERS: "characters that can be printed, on one line, not blanks alone",
+    _USERNAME: "3 to 64 of a-z, 0-9 and . _ @ + -, the first a letter or a digit",
+    _CONTEXT_KEY: "1 to 40 of a-z, 0-9 and _, the first a letter",
+}
 CleanId = Annotated[Id, StringConstraints(pattern=_PRINTABLE)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_HAS_LETTERS)]
-Username = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{2,63}$")]
+Username = Annotated[str, StringConstraints(to_lower=True, pattern=_USERNAME)]
 
 
 def _no_truth(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("true and false are no numbers")
+        raise ValueError("a number, not true or false")
     return value
 
 
@@ -45,7 +54,7 @@ class Request(BaseModel):
 
 def _born(year: int) -> int:
     if year > clock.now().year:
-        raise ValueError("nobody is born yet who is born after this year")
+        raise ValueError("a year up to this one: nobody is born later yet")
     return year
 
 
@@ -56,7 +65,7 @@ BirthYear = Annotated[
     AfterValidator(_born),
 ]
 Year = Annotated[int, Field(ge=-5000, le=3000), BeforeValidator(_no_truth)]
-ContextKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+ContextKey = Annotated[str, StringConstraints(pattern=_CONTEXT_KEY)]
 
 
 class BookFilters(Request):
@@ -147,7 +156,7 @@ class RecommendRequest(Request):
         if self.user_id is not None and self.session is not None:
             raise ValueError("user_id or session, not both")
         if self.cursor is not None and self.filters != BookFilters():
-            raise ValueError("a cursor has its filters already: leave them out")
+            raise ValueError("a cursor without filters: it has them already")
         return self
 
 
@@ -252,7 +261,7 @@ class WhyNotRequest(RecommendRequest):
     @model_validator(mode="after")
     def _first_page(self) -> Self:
         if self.cursor is not None:
-            raise ValueError("this is told of the first page: leave cursor out")
+            raise ValueError("no cursor: this is told of the first page")
         return self
 
 
@@ -352,9 +361,9 @@ class Interaction(Request):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.work_id is None and self.edition_id is None:
-            raise ValueError("work_id or edition_id is needed")
+            raise ValueError("work_id, edition_id or both")
         if (self.value is not None) != (self.kind == "rating"):
-            raise ValueError("a rating needs a value, and nothing else has one")
+            raise ValueError("a value for a rating, and for nothing else")
         return self
 
 

@@ -62,8 +62,6 @@ class SearchResponse(BaseModel):
 class Asked(BaseModel):
     """The query's parameters."""
 
-    model_config = {"extra": "forbid"}
-
     q: Annotated[
         str,
         Field(
