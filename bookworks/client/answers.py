@@ -169,6 +169,7 @@ class Search(Answer):
     bundle_version: str
     personalised: bool
     fallbacks: list[str]
+    notes: list[Note]
     isbn: FoundIsbn | None
     items: list[FoundBook]
 
