@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from bookworks.contracts import bundle as names
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import POPULARITY, TASTES, VECTORS
+from serving import examples
 from serving.auth import AdminCaller
 from serving.bundles import Served
 from serving.routes import problems, served_of
@@ -43,6 +44,8 @@ class ServedRanker(BaseModel):
 
 class CurrentModels(BaseModel):
     """The bundle that serves now; numbers are those of its manifest."""
+
+    model_config = examples.example(examples.CURRENT_MODELS)
 
     version: str
     format_version: int

@@ -70,15 +70,18 @@ class Problem(Exception):
         self.members = {"detail": detail, "field": field, "allowed": allowed, "todo": todo}
         self.members["received"] = None if received is None else str(received)[:_SHOWN]
 
-    def response(self) -> Response:
-        """The HTTP answer."""
-        body: dict[str, Any] = {
+    def body(self) -> dict[str, Any]:
+        """The members of a `ProblemModel`."""
+        return {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             **{name: _encodable(value) for name, value in self.members.items() if value is not None},
         }
-        return Response(orjson.dumps(body), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+    def response(self) -> Response:
+        """The HTTP answer."""
+        return Response(orjson.dumps(self.body()), self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def _encodable(text: str) -> str:

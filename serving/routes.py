@@ -22,13 +22,13 @@ from bookworks.models.trees import Explained
 from serving import again, asking, cursor, metrics, paths, pipeline, rates, replay, schemas
 from serving.again import Kept
 from serving.asking import online_of
-from serving.auth import Caller, InteractionsCaller, RecommendCaller, UsersCaller
+from serving.auth import SAY_WHO, Caller, InteractionsCaller, RecommendCaller, UsersCaller
 from serving.bundles import Served
 from serving.kept import Answer
 from serving.lane import Lane
 from serving.pipeline import HISTORY, Trace
 from serving.platform import Platform
-from serving.problems import MEDIA_TYPE, Problem, unavailable
+from serving.problems import JSON, MEDIA_TYPE, Problem, unavailable
 from serving.similar import Kind
 from serving.similar import similar as neighbours
 
@@ -50,22 +50,35 @@ BookId = Annotated[
 UserId = Annotated[schemas.CleanId, Path(description="The reader.")]
 
 
+_PROBLEMS: dict[int, tuple[str, dict[str, str]]] = {  # of each status what it says, and an example's further members
+    400: ("The body is no JSON.", {"field": "body", "allowed": JSON}),
+    401: ("No token or key, or a wrong or expired one.", {"allowed": "a good token or key", "todo": SAY_WHO}),
+    403: ("A reader asked for another, or the key lacks the scope.", {"allowed": "your own user_id or none"}),
+    404: ("There is no such thing.", {"received": "nothing", "allowed": "an id of one that is there"}),
+    409: (
+        "The name is taken; the event is yet to happen, or another one has its event_id.",
+        {"field": "body.events.0.occurred_at", "received": "2198-12-31 23:59:59+00:00", "allowed": "until now"},
+    ),
+    410: ("The cursor is of a bundle that serves no more.", {"field": cursor.FIELD, "todo": "ask for the first page."}),
+    413: ("The body is larger than 1 MiB.", {"field": "body", "allowed": "1048576 bytes"}),
+    422: (
+        "A field is missing, wrong or unknown; the answer names it.",
+        {"field": "body.n", "received": "101", "allowed": "at most 100"},
+    ),
+    429: ("Too many calls or failed log-ins; see Retry-After.", {"allowed": "600 a minute", "todo": "wait 42 s."}),
+    503: ("A part that is needed is away; see Retry-After.", {"todo": "try again shortly."}),
+}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for the OpenAPI page."""
-    words = {
-        400: "The body is no JSON.",
-        401: "No token or key, or a wrong or expired one.",
-        403: "A reader asked for another, or the key lacks the scope.",
-        404: "There is no such thing.",
-        409: "The name is taken; the event is yet to happen, or another one has its event_id.",
-        410: "The cursor is of a bundle that serves no more.",
-        413: "The body is larger than 1 MiB.",
-        422: "A field is missing or wrong; the answer names it.",
-        429: "Too many calls or failed log-ins; see Retry-After.",
-        503: "A part that is needed is away; see Retry-After.",
-    }
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemModel"}}}
-    return {status: {"description": words[status], "content": content} for status in statuses}
+    """The error answers of a route, for the OpenAPI page, each with an example."""
+    return {status: _told(status, *_PROBLEMS[status]) for status in statuses}
+
+
+def _told(status: int, words: str, members: dict[str, str]) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/ProblemModel"}
+    example = Problem(status, words, **members).body()
+    return {"description": words, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
 
 
 def platform_of(request: Request) -> Platform:

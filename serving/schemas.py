@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bookworks import clock
 from bookworks.contracts.records import ContextText, Id, ReaderKind, Utc
+from serving import examples
 from serving.paths import Relation
 
 N_DEFAULT, N_MAX = 10, 100
@@ -219,6 +220,8 @@ class Note(BaseModel):
 class RecommendResponse(BaseModel):
     """A slate, and how it came about."""
 
+    model_config = examples.example(examples.RECOMMENDATIONS)
+
     decision_id: uuid.UUID = Field(description="Send it back with the interactions that follow.")
     user_id: str = Field(
         description="The reader; of a session a name of its own, under which interactions may be sent."
@@ -234,6 +237,8 @@ class RecommendResponse(BaseModel):
 
 class DecisionResponse(BaseModel):
     """A decision again."""
+
+    model_config = examples.example(examples.DECISION)
 
     answer: RecommendResponse = Field(description="Exactly as it was given.")
     occurred_at: datetime
@@ -276,6 +281,8 @@ class Reason(BaseModel):
 class WhyNotResponse(BaseModel):
     """Whether a book is in the slate, and why not."""
 
+    model_config = examples.example(examples.WHY_NOT)
+
     book: str
     user_id: str
     bundle_version: str
@@ -298,6 +305,8 @@ class WhyNotResponse(BaseModel):
 
 class Book(BaseModel):
     """One work."""
+
+    model_config = examples.example(examples.BOOK)
 
     work_id: str
     title: str
@@ -327,6 +336,8 @@ class SimilarBook(BaseModel):
 
 class SimilarResponse(BaseModel):
     """Neighbours of a work, the nearest first."""
+
+    model_config = examples.example(examples.SIMILAR)
 
     work_id: str
     kind: str = Field(description="In what they are alike, as asked.")
@@ -379,6 +390,8 @@ class InteractionsRequest(Request):
 
 class InteractionsResponse(BaseModel):
     """Stored: Kafka has acknowledged every one."""
+
+    model_config = examples.example(examples.INTERACTIONS)
 
     accepted: int
     event_ids: list[uuid.UUID]
@@ -449,6 +462,8 @@ class RefreshRequest(Request):
 class TokenResponse(BaseModel):
     """A reader's tokens: the access token is sent as `Authorization: Bearer …`, the refresh token to /v1/auth alone."""
 
+    model_config = examples.example(examples.TOKEN)
+
     user_id: str
     access_token: str
     refresh_token: str = Field(description="For one use at /v1/auth/refresh, which answers with the next.")
@@ -458,6 +473,8 @@ class TokenResponse(BaseModel):
 
 class SignupResponse(TokenResponse):
     """The new reader's tokens."""
+
+    model_config = examples.example(examples.SIGNUP)
 
     unknown_books: list[str] = Field(description="Loved books that the catalogue does not have.")
     fallbacks: list[str] = Field(description="Parts that were away: `history`.")
@@ -482,6 +499,8 @@ class HistoryBook(HistoryItem):
 class HistoryResponse(BaseModel):
     """A page of a reader's history."""
 
+    model_config = examples.example(examples.HISTORY)
+
     user_id: str
     total: int = Field(description="Books of the whole history.")
     items: list[HistoryBook] = Field(description="The latest first.")
@@ -501,6 +520,8 @@ class ExportedAccount(BaseModel):
 class Export(BaseModel):
     """All that the service keeps of a reader."""
 
+    model_config = examples.example(examples.EXPORT)
+
     user_id: str
     exported_at: datetime
     account: ExportedAccount | None
@@ -514,6 +535,8 @@ class Export(BaseModel):
 
 class UserResponse(BaseModel):
     """What the service knows of a reader."""
+
+    model_config = examples.example(examples.USER)
 
     user_id: str
     username: str | None = None
@@ -532,11 +555,15 @@ class UserResponse(BaseModel):
 class Health(BaseModel):
     """Whether the process lives."""
 
+    model_config = examples.example(examples.HEALTH)
+
     status: Literal["ok"] = "ok"
 
 
 class Ready(BaseModel):
     """Whether the service can recommend."""
+
+    model_config = examples.example(examples.READY)
 
     status: Literal["ready"] = "ready"
     bundle_version: str

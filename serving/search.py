@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from bookworks.models.search import Hit, TypedIsbn, typed_isbn
 from bookworks.models.text_index import words_of
-from serving import asking, pipeline, schemas
+from serving import asking, examples, pipeline, schemas
 from serving.auth import SAY_WHO, Caller, RecommendCallerIfAny, unauthorised
 from serving.bundles import Served
 from serving.facets import LANGUAGES, SUBJECTS, Bools, Filters
@@ -51,6 +51,8 @@ class FoundIsbn(BaseModel):
 
 class SearchResponse(BaseModel):
     """Books, the best first; fewer than asked, or none, where no more are found."""
+
+    model_config = examples.example(examples.SEARCH)
 
     query: str
     bundle_version: str
