@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 import bookworks
-from serving import decision_routes, door, models, problems, readers, routes, search, tracing
+from serving import decision_routes, door, models, problems, query, readers, routes, search, tracing
 from serving.platform import Platform
 
 _DESCRIPTION = """Recommended books for readers.
@@ -36,12 +36,8 @@ def make_app(platform: Platform) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.platform = platform
-    app.include_router(routes.router, prefix=routes.VERSION)
-    app.include_router(readers.router, prefix=routes.VERSION)
-    app.include_router(door.router, prefix=routes.VERSION)
-    app.include_router(decision_routes.router, prefix=routes.VERSION)
-    app.include_router(models.router, prefix=routes.VERSION)
-    app.include_router(search.router, prefix=routes.VERSION)
+    for part in (routes, readers, door, decision_routes, models, search):
+        app.include_router(part.router, prefix=routes.VERSION, dependencies=[Depends(query.known)])
     app.include_router(routes.probes)
     problems.install(app)
     if platform.settings.otlp_url:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,13 @@ from bookworks.errors import TransientError
 from serving import cursor, schemas
 from serving.auth import Caller
 from serving.bundles import Served
+from serving.catalogue import Catalogue
 from serving.facets import Filters
 from serving.pipeline import HISTORY, Trace
 from serving.platform import Platform
 from serving.problems import Problem
 
+NO_BOOK = "No book of the catalogue has this value"
 _VISITOR = "visitor-"
 
 
@@ -101,19 +104,35 @@ def filters(asked: schemas.BookFilters) -> Filters:
 def notes(served: Served, body: schemas.RecommendRequest) -> list[dict[str, Any]]:
     """Values of filters and books of a session that the catalogue does not have."""
     catalogue = served.catalogue
-    told = [
-        _note(f"body.filters.{field}.{place}", name, "No book of the catalogue has this value")
-        for field, place, name in catalogue.facets.unknown(filters(body.filters))
-    ]
-    first, last = body.filters.year_from, body.filters.year_to
-    if first is not None and last is not None and first > last:
-        told.append(_note("body.filters.year_to", str(last), f"No year from {first} is in that span"))
+    told = filter_notes(catalogue, filters(body.filters), _in_body)
     history = body.session.history if body.session else []
     missing = [(place, book) for place, book in enumerate(history) if catalogue.index(book) is None]
     return told + [
-        _note(f"body.session.history.{place}", book, "No such book in the catalogue") for place, book in missing
+        note(f"body.session.history.{place}", book, "No such book in the catalogue") for place, book in missing
     ]
 
 
-def _note(field: str, received: str, detail: str) -> dict[str, Any]:
+def _in_body(field: str, place: int | None) -> str:
+    return f"body.filters.{field}" + ("" if place is None else f".{place}")
+
+
+def filter_notes(
+    catalogue: Catalogue, asked: Filters, name_of: Callable[[str, int | None], str]
+) -> list[dict[str, Any]]:
+    """Values of filters that no book has, and years that leave none.
+
+    Args:
+        catalogue: where the values are looked for.
+        asked: the filters.
+        name_of: how the request calls a field of the filters, with the place in its list.
+    """
+    told = [note(name_of(field, place), name, NO_BOOK) for field, place, name in catalogue.facets.unknown(asked)]
+    first, last = asked.year_from, asked.year_to
+    if first is not None and last is not None and first > last:
+        told.append(note(name_of("year_to", None), str(last), f"No year from {first} is in that span"))
+    return told
+
+
+def note(field: str, received: str, detail: str) -> dict[str, Any]:
+    """A `schemas.Note`."""
     return {"field": field, "received": received, "detail": detail}

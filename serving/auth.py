@@ -128,9 +128,12 @@ def read(settings: Settings, token: str) -> str:
     return str(claims["sub"])
 
 
-def unauthorised(detail: str, todo: str | None = None, field: str | None = None) -> Problem:
+def unauthorised(
+    detail: str, todo: str | None = None, field: str | None = None, allowed: str = "a good token or key"
+) -> Problem:
     """401, with the header that goes with it (RFC 9110)."""
-    return Problem(401, detail, field=field, todo=todo, headers={"WWW-Authenticate": 'Bearer realm="bookworks"'})
+    headers = {"WWW-Authenticate": 'Bearer realm="bookworks"'}
+    return Problem(401, detail, field=field, allowed=allowed, todo=todo, headers=headers)
 
 
 async def caller(

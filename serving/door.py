@@ -82,8 +82,9 @@ def _tokens(platform: Platform, session: Session) -> dict[str, Any]:
 
 def _taken(username: str) -> Problem:
     return Problem(
-        409, "The name is taken", field="body.username", received=username, todo="choose another, or log in."
-    )
+        409, "The name is taken", field="body.username", received=username, allowed="a name that nobody has",
+        todo="choose another, or log in.",
+    )  # fmt: skip
 
 
 def _loved(platform: Platform, user_id: str, books: list[str]) -> tuple[list[Event], list[str]]:
@@ -168,7 +169,7 @@ def log_in(platform: Platform, body: schemas.LoginRequest, address: str) -> dict
     who = hashlib.sha256(f"{body.username}\n{address}".encode()).hexdigest()
     _count(platform, who)
     if not platform.passwords.verify(account.password_hash if account else None, body.password) or account is None:
-        raise auth.unauthorised("Name or password is wrong")
+        raise auth.unauthorised("Name or password is wrong", allowed="a name and its own password")
     with suppress(TransientError):
         platform.history.forget_logins(who)
     return _tokens(platform, platform.sessions.open(account.user_id))
@@ -206,6 +207,7 @@ async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
             "The refresh token is wrong, spent, or of a session that has ended",
             "log in again: POST /v1/auth/login.",
             field="body.refresh_token",
+            allowed="the last refresh token of a session that goes on",
         )
     audit.concerns(request, session.user_id)
     return _tokens(platform, session)

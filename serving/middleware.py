@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from pydantic_core import from_json
 
 from serving.audit import App, Audited, Receive, Scope, Send
-from serving.problems import Problem
+from serving.problems import JSON, Problem
 
 BODY_MAX = 1024 * 1024
 URL_MAX = 8 * 1024  # path and query, as they came
@@ -159,9 +159,7 @@ def _of_json(scope: Scope, body: bytes) -> Problem | None:
             return Problem(
                 422, "The body is nested too deeply", field="body", received=error, allowed=f"{DEPTH_MAX} levels"
             )
-        return Problem(
-            400, "The body is no valid JSON", field="body", received=error, allowed="JSON in UTF-8 (RFC 8259)"
-        )
+        return Problem(400, "The body is no valid JSON", field="body", received=error, allowed=JSON)
     return None
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from bookworks.contracts import bundle as names
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import POPULARITY, TASTES, VECTORS
+from serving import examples
 from serving.auth import AdminCaller
 from serving.bundles import Served
 from serving.routes import problems, served_of
@@ -44,6 +45,8 @@ class ServedRanker(BaseModel):
 class CurrentModels(BaseModel):
     """The bundle that serves now; numbers are those of its manifest."""
 
+    model_config = examples.example(examples.CURRENT_MODELS)
+
     version: str
     format_version: int
     created_at: datetime = Field(description="When the bundle was written, at the end of training.")
@@ -68,7 +71,7 @@ class CurrentModels(BaseModel):
 @router.get(
     "/current",
     response_model=CurrentModels,
-    responses=problems(401, 403, 429, 503),
+    responses=problems(401, 403, 422, 429, 503),
     summary="What serves now",
 )
 def current(caller: AdminCaller, request: Request) -> Any:

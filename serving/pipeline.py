@@ -22,6 +22,7 @@ from bookworks.models.trees import Explained
 from serving import metrics, rules, tracing
 from serving.bundles import Served
 from serving.facets import Bools, Filters
+from serving.paths import Path, paths_to
 
 N_NEAREST = 200
 NARROW = 5000  # so few works that filters let through all have their vectors looked at
@@ -89,6 +90,7 @@ class Item:
         explained: what the ranker says.
         marks: by which rules it came here out of its turn.
         chance: that it was shown, given the reader and the rules; below 1 where it was drawn.
+        paths: books of the reader's history that lead to it; none where nobody asked.
     """
 
     index: int
@@ -97,6 +99,7 @@ class Item:
     explained: Explained | None = None
     marks: tuple[str, ...] = ()
     chance: float = 1.0
+    paths: Sequence[Path] = ()
 
     @property
     def reasons(self) -> list[str]:
@@ -398,7 +401,7 @@ def recommend(
         n: length of the slate, at least 1.
         exclude: works, editions or ISBNs not to show this time.
         trace: takes note of what was away, which rules were broken, and what may follow.
-        explain: say of each book what the ranker made of it.
+        explain: say of each book what the ranker made of it, and which books of the history lead to it.
         filters: hide works before they are ranked.
         seed: of what is drawn, for example the decision's id.
         page: the works that an earlier page left (`Trace.rest`); None: the first page.
@@ -416,6 +419,7 @@ def recommend(
     with trace.step("slate"):
         chosen = slate.works
         told = explain_step(bundle, order, chosen, trace) if explain else [None] * len(chosen)
+        paths = paths_to(bundle, served.catalogue, known.state, chosen) if explain else [[] for _ in chosen]
         places = np.searchsorted(scored.works, chosen).tolist()
         items = [
             Item(
@@ -425,8 +429,9 @@ def recommend(
                 why,
                 _marks(slate, i),
                 slate.chance.get(i, 1.0),
+                led,
             )
-            for i, at, why in zip(chosen, places, told, strict=True)
+            for i, at, why, led in zip(chosen, places, told, paths, strict=True)
         ]
     return items, bundle.tier_of(known.state)
 

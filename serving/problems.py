@@ -17,18 +17,24 @@ from starlette.routing import Match, Route
 
 from bookworks.errors import BookworksError, TransientError
 from serving.audit import request_id
+from serving.schemas import PATTERNS
 
 logger = logging.getLogger("bookworks.serving")
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+JSON = "JSON in UTF-8 (RFC 8259)"
 _SHOWN = 200
 _DOOR = "/v1/auth/"  # secrets come here, also in a misspelt field or in place of the body
 _NO_SECRETS = frozenset({"username", "country", "birth_year", "age", "tastes"})
-_ALLOWED = {
+_ALLOWED = {  # by the kind of pydantic's error, or its first word
     "missing": "it is needed", "extra_forbidden": "only the fields that /docs names",
     "int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "list": "a list",
     "dict": "an object", "model": "an object", "uuid": "a UUID", "datetime": "a time as in RFC 3339",
-    "timezone": "a time with its zone, as in RFC 3339",
+    "timezone": "a time with its zone, as in RFC 3339", "finite": "a number",
+}  # fmt: skip
+_BOUNDS = {
+    "ge": "at least {}", "le": "at most {}", "min_length": "a length of at least {}",
+    "max_length": "a length of at most {}", "expected": "{}", "allowed": "{}",
 }  # fmt: skip
 
 
@@ -64,15 +70,18 @@ class Problem(Exception):
         self.members = {"detail": detail, "field": field, "allowed": allowed, "todo": todo}
         self.members["received"] = None if received is None else str(received)[:_SHOWN]
 
-    def response(self) -> Response:
-        """The HTTP answer."""
-        body: dict[str, Any] = {
+    def body(self) -> dict[str, Any]:
+        """The members of a `ProblemModel`."""
+        return {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             **{name: _encodable(value) for name, value in self.members.items() if value is not None},
         }
-        return Response(orjson.dumps(body), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+    def response(self) -> Response:
+        """The HTTP answer."""
+        return Response(orjson.dumps(self.body()), self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def _encodable(text: str) -> str:
@@ -87,22 +96,27 @@ def unavailable(error: BookworksError) -> Problem:
 
 def _of_validation(path: str, error: RequestValidationError) -> Problem:
     first = error.errors()[0]
-    context = {name: value for name, value in first.get("ctx", {}).items() if name != "error"}
     more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
     if first["type"] == "json_invalid":
-        return Problem(400, "The body is no valid JSON", field="body", received=first.get("ctx", {}).get("error"))
+        received = first.get("ctx", {}).get("error")
+        return Problem(400, "The body is no valid JSON", field="body", received=received, allowed=JSON)
     return Problem(
         422,
         first["msg"].removeprefix("Value error, ") + more,
         field=".".join(str(part) for part in first["loc"]),
         received=None if first["type"] == "missing" else _received(path, first["loc"], first.get("input")),
-        allowed=", ".join(f"{name} {value}" for name, value in context.items()) or _allowed_by(first["type"]),
+        allowed=_allowed_by(first["type"], first.get("ctx", {})),
     )
 
 
-def _allowed_by(kind: str) -> str | None:
-    """What pydantic's kind of error leaves to be sent, in words."""
-    return _ALLOWED.get(kind) or _ALLOWED.get(kind.partition("_")[0])
+def _allowed_by(kind: str, context: dict[str, Any]) -> str:
+    """What pydantic's kind of error leaves to be sent, in words. Validators of our own say it in their message."""
+    if "error" in context and kind == "value_error":
+        return str(context["error"])
+    if "pattern" in context:
+        return PATTERNS.get(context["pattern"], context["pattern"])
+    bounds = [words.format(context[name]) for name, words in _BOUNDS.items() if name in context]
+    return ", ".join(bounds) or _ALLOWED.get(kind) or _ALLOWED.get(kind.partition("_")[0], "what /docs says of it")
 
 
 def _received(path: str, place: Sequence[str | int], value: object) -> str:
@@ -132,10 +146,13 @@ def install(app: FastAPI) -> None:
     async def of_http(request: Request, error: HTTPException) -> Response:
         received = f"{request.method} {request.url.path}" if error.status_code in {404, 405} else None
         todo = "see /docs for the endpoints." if received else None
+        allowed = "a path that /docs names" if received else None
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = _allowed(request)
-        return Problem(error.status_code, str(error.detail), received=received, todo=todo, headers=headers).response()
+            headers["Allow"] = allowed = _methods(request)
+        return Problem(
+            error.status_code, str(error.detail), received=received, allowed=allowed, todo=todo, headers=headers
+        ).response()
 
     @app.exception_handler(BookworksError)
     async def of_bookworks(_: Request, error: BookworksError) -> Response:
@@ -148,7 +165,7 @@ def install(app: FastAPI) -> None:
         return of_fault(error)
 
 
-def _allowed(request: Request) -> str:
+def _methods(request: Request) -> str:
     """The methods of all routes of this path: Starlette tells only those of the first."""
     methods: set[str] = set()
     for route in request.app.routes:

@@ -18,7 +18,7 @@ from serving.bundles import Served
 from serving.lane import Lane
 from serving.platform import Platform
 from serving.problems import Problem
-from serving.routes import SOURCE, BookId, UserId, new_id, platform_of, problems, served_of
+from serving.routes import KNOWN, SOURCE, BookId, UserId, new_id, platform_of, problems, served_of
 
 router = APIRouter(prefix="/users/{user_id}", tags=["readers"])
 _LANE = Lane("readers' data", threads=4, waiting_max=32)  # they wait for Kafka or Postgres
@@ -140,7 +140,10 @@ def _forgotten(
         books, ids = [book for book in kept if work_id in ids_of(book)], set()
     ids |= {ids_of(book)[0] for book in books}
     if not ids:
-        raise Problem(404, "There is no such book, here or in the history", field="path.work_id", received=work_id)
+        raise Problem(
+            404, "There is no such book, here or in the history", field="path.work_id", received=work_id,
+            allowed="a book of the catalogue or of the history, by any of its ids",
+        )  # fmt: skip
     now = clock.now()
     # A caller's clock may be ahead; a thousandth more, as Redis keeps times in whole ones.
     until = max([now, *(times[book] + _MS for book in books if book in times)])
@@ -238,7 +241,7 @@ def export(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     served = platform.bundles.current
     in_model = served is not None and user_id in served.bundle.users
     if account is None and online == OnlineReader() and not authors and not in_model:
-        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
+        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id, allowed=KNOWN)
     found = schemas.Export(
         user_id=user_id,
         exported_at=clock.now(),

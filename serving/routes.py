@@ -19,16 +19,16 @@ from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
-from serving import again, asking, cursor, metrics, pipeline, rates, replay, schemas
+from serving import again, asking, cursor, metrics, paths, pipeline, rates, replay, schemas
 from serving.again import Kept
 from serving.asking import online_of
-from serving.auth import Caller, InteractionsCaller, RecommendCaller, UsersCaller
+from serving.auth import SAY_WHO, Caller, InteractionsCaller, RecommendCaller, UsersCaller
 from serving.bundles import Served
 from serving.kept import Answer
 from serving.lane import Lane
 from serving.pipeline import HISTORY, Trace
 from serving.platform import Platform
-from serving.problems import MEDIA_TYPE, Problem, unavailable
+from serving.problems import JSON, MEDIA_TYPE, Problem, unavailable
 from serving.similar import Kind
 from serving.similar import similar as neighbours
 
@@ -37,6 +37,7 @@ router = APIRouter()
 probes = APIRouter(tags=["probes"])  # at no version: what watches the process
 SOURCE = "service"
 _FUTURE = timedelta(minutes=5)
+KNOWN = "a reader who has an account or did something with a book"
 _HISTORY_SHOWN = 50
 _LANE = Lane("interactions", threads=8, waiting_max=64)  # they wait for Kafka
 # They compute: more threads than this would only take turns, and all would end late.
@@ -49,22 +50,35 @@ BookId = Annotated[
 UserId = Annotated[schemas.CleanId, Path(description="The reader.")]
 
 
+_PROBLEMS: dict[int, tuple[str, dict[str, str]]] = {  # of each status what it says, and an example's further members
+    400: ("The body is no JSON.", {"field": "body", "allowed": JSON}),
+    401: ("No token or key, or a wrong or expired one.", {"allowed": "a good token or key", "todo": SAY_WHO}),
+    403: ("A reader asked for another, or the key lacks the scope.", {"allowed": "your own user_id or none"}),
+    404: ("There is no such thing.", {"received": "nothing", "allowed": "an id of one that is there"}),
+    409: (
+        "The name is taken; the event is yet to happen, or another one has its event_id.",
+        {"field": "body.events.0.occurred_at", "received": "2198-12-31 23:59:59+00:00", "allowed": "until now"},
+    ),
+    410: ("The cursor is of a bundle that serves no more.", {"field": cursor.FIELD, "todo": "ask for the first page."}),
+    413: ("The body is larger than 1 MiB.", {"field": "body", "allowed": "1048576 bytes"}),
+    422: (
+        "A field is missing, wrong or unknown; the answer names it.",
+        {"field": "body.n", "received": "101", "allowed": "at most 100"},
+    ),
+    429: ("Too many calls or failed log-ins; see Retry-After.", {"allowed": "600 a minute", "todo": "wait 42 s."}),
+    503: ("A part that is needed is away; see Retry-After.", {"todo": "try again shortly."}),
+}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for the OpenAPI page."""
-    words = {
-        400: "The body is no JSON.",
-        401: "No token or key, or a wrong or expired one.",
-        403: "A reader asked for another, or the key lacks the scope.",
-        404: "There is no such thing.",
-        409: "The name is taken; the event is yet to happen, or another one has its event_id.",
-        410: "The cursor is of a bundle that serves no more.",
-        413: "The body is larger than 1 MiB.",
-        422: "A field is missing or wrong; the answer names it.",
-        429: "Too many calls or failed log-ins; see Retry-After.",
-        503: "A part that is needed is away; see Retry-After.",
-    }
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemModel"}}}
-    return {status: {"description": words[status], "content": content} for status in statuses}
+    """The error answers of a route, for the OpenAPI page, each with an example."""
+    return {status: _told(status, *_PROBLEMS[status]) for status in statuses}
+
+
+def _told(status: int, words: str, members: dict[str, str]) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/ProblemModel"}
+    example = Problem(status, words, **members).body()
+    return {"description": words, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
 
 
 def platform_of(request: Request) -> Platform:
@@ -204,6 +218,17 @@ def _recommended(served: Served, position: int, item: pipeline.Item) -> dict[str
         "sources": {name: round(value, 6) for name, value in item.sources.items()},
         "propensity": round(item.chance, 6),
         "explanation": explanation(item.explained),
+        "paths": [_path(served, path) for path in item.paths],
+    }
+
+
+def _path(served: Served, path: paths.Path) -> dict[str, Any]:
+    catalogue = served.catalogue
+    return {
+        "relation": path.relation,
+        "work_id": catalogue.work_ids[path.index],
+        "title": catalogue.titles[path.index] or "",
+        "weight": round(path.weight, 6),
     }
 
 
@@ -409,7 +434,7 @@ def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
     served = platform.bundles.current
     trained = served is not None and user_id in served.bundle.users
     if account is None and online == OnlineReader() and not trained and not trace.fallbacks:
-        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id)
+        raise Problem(404, "This reader is not known", field="path.user_id", received=user_id, allowed=KNOWN)
     count(None, trace)
     profile = online.profile
     return {

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bookworks import clock
 from bookworks.contracts.records import ContextText, Id, ReaderKind, Utc
+from serving import examples
+from serving.paths import Relation
 
 N_DEFAULT, N_MAX = 10, 100
 EVENTS_MAX = 1000
@@ -25,14 +27,23 @@ OLDEST_BIRTH_YEAR = 1900
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 _PRINTABLE_OR_EMPTY = _PRINTABLE.replace("+$", "*$")
 _HAS_LETTERS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+_USERNAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{2,63}$"
+_CONTEXT_KEY = r"^[a-z][a-z0-9_]{0,39}$"
+PATTERNS = {  # in words
+    _PRINTABLE: "characters that can be printed, on one line",
+    _PRINTABLE_OR_EMPTY: "characters that can be printed, on one line, or none",
+    _HAS_LETTERS: "characters that can be printed, on one line, not blanks alone",
+    _USERNAME: "3 to 64 of a-z, 0-9 and . _ @ + -, the first a letter or a digit",
+    _CONTEXT_KEY: "1 to 40 of a-z, 0-9 and _, the first a letter",
+}
 CleanId = Annotated[Id, StringConstraints(pattern=_PRINTABLE)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_HAS_LETTERS)]
-Username = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{2,63}$")]
+Username = Annotated[str, StringConstraints(to_lower=True, pattern=_USERNAME)]
 
 
 def _no_truth(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("true and false are no numbers")
+        raise ValueError("a number, not true or false")
     return value
 
 
@@ -44,7 +55,7 @@ class Request(BaseModel):
 
 def _born(year: int) -> int:
     if year > clock.now().year:
-        raise ValueError("nobody is born yet who is born after this year")
+        raise ValueError("a year up to this one: nobody is born later yet")
     return year
 
 
@@ -55,7 +66,7 @@ BirthYear = Annotated[
     AfterValidator(_born),
 ]
 Year = Annotated[int, Field(ge=-5000, le=3000), BeforeValidator(_no_truth)]
-ContextKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+ContextKey = Annotated[str, StringConstraints(pattern=_CONTEXT_KEY)]
 
 
 class BookFilters(Request):
@@ -128,7 +139,11 @@ class RecommendRequest(Request):
     exclude: list[CleanId] = Field(
         [], max_length=EXCLUDE_MAX, description="Works, editions or ISBNs not to recommend this time."
     )
-    explain: bool = Field(False, strict=True, description="Say of each book what the ranker made of it.")
+    explain: bool = Field(
+        False,
+        strict=True,
+        description="Say of each book what the ranker made of it, and what in the history leads to it.",
+    )
     filters: BookFilters = Field(BookFilters(), description="Which books are wanted; others are hidden before ranking.")
     context: dict[ContextKey, Annotated[ContextText, StringConstraints(pattern=_PRINTABLE_OR_EMPTY)]] = Field(
         {},
@@ -142,7 +157,7 @@ class RecommendRequest(Request):
         if self.user_id is not None and self.session is not None:
             raise ValueError("user_id or session, not both")
         if self.cursor is not None and self.filters != BookFilters():
-            raise ValueError("a cursor has its filters already: leave them out")
+            raise ValueError("a cursor without filters: it has them already")
         return self
 
 
@@ -153,6 +168,22 @@ class Explanation(BaseModel):
     ranker_score: float = Field(description="By which the ranker orders books, higher first.")
     contributions: dict[str, float] = Field(
         description="What each feature adds to `ranker_score`, exactly: with `base` and `new_work` they sum to it."
+    )
+
+
+class BookPath(BaseModel):
+    """A book of the reader's own history that leads to a recommended one."""
+
+    relation: Relation = Field(
+        description="`next_in_series`: the recommended book is the next volume after this one. `same_series`, "
+        "`same_author`: of this one's series, by its author. `read_by_the_same_readers`: the item filter finds it by "
+        "this one. Where several hold, the first of them."
+    )
+    work_id: str
+    title: str
+    weight: float = Field(
+        description="The reader's weight of this book, 0 to 1: of a rating a tenth, so 9 is 0.9; read and not rated is "
+        "0.5, and each other kind of interaction has its own."
     )
 
 
@@ -173,6 +204,9 @@ class RecommendedBook(BaseModel):
     sources: dict[str, float] = Field(description="What each source added to the blended score.")
     propensity: float = Field(1.0, description="Probability that it was shown: below 1 where it was drawn.")
     explanation: Explanation | None = Field(None, description="With `explain`, where the ranker has ordered the book.")
+    paths: list[BookPath] = Field(
+        [], description="With `explain`: at most three books of the reader's history that lead to this one."
+    )
 
 
 class Note(BaseModel):
@@ -185,6 +219,8 @@ class Note(BaseModel):
 
 class RecommendResponse(BaseModel):
     """A slate, and how it came about."""
+
+    model_config = examples.example(examples.RECOMMENDATIONS)
 
     decision_id: uuid.UUID = Field(description="Send it back with the interactions that follow.")
     user_id: str = Field(
@@ -201,6 +237,8 @@ class RecommendResponse(BaseModel):
 
 class DecisionResponse(BaseModel):
     """A decision again."""
+
+    model_config = examples.example(examples.DECISION)
 
     answer: RecommendResponse = Field(description="Exactly as it was given.")
     occurred_at: datetime
@@ -230,7 +268,7 @@ class WhyNotRequest(RecommendRequest):
     @model_validator(mode="after")
     def _first_page(self) -> Self:
         if self.cursor is not None:
-            raise ValueError("this is told of the first page: leave cursor out")
+            raise ValueError("no cursor: this is told of the first page")
         return self
 
 
@@ -244,6 +282,8 @@ class Reason(BaseModel):
 
 class WhyNotResponse(BaseModel):
     """Whether a book is in the slate, and why not."""
+
+    model_config = examples.example(examples.WHY_NOT)
 
     book: str
     user_id: str
@@ -267,6 +307,8 @@ class WhyNotResponse(BaseModel):
 
 class Book(BaseModel):
     """One work."""
+
+    model_config = examples.example(examples.BOOK)
 
     work_id: str
     title: str
@@ -296,6 +338,8 @@ class SimilarBook(BaseModel):
 
 class SimilarResponse(BaseModel):
     """Neighbours of a work, the nearest first."""
+
+    model_config = examples.example(examples.SIMILAR)
 
     work_id: str
     kind: str = Field(description="In what they are alike, as asked.")
@@ -330,9 +374,9 @@ class Interaction(Request):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.work_id is None and self.edition_id is None:
-            raise ValueError("work_id or edition_id is needed")
+            raise ValueError("work_id, edition_id or both")
         if (self.value is not None) != (self.kind == "rating"):
-            raise ValueError("a rating needs a value, and nothing else has one")
+            raise ValueError("a value for a rating, and for nothing else")
         return self
 
 
@@ -348,6 +392,8 @@ class InteractionsRequest(Request):
 
 class InteractionsResponse(BaseModel):
     """Stored: Kafka has acknowledged every one."""
+
+    model_config = examples.example(examples.INTERACTIONS)
 
     accepted: int
     event_ids: list[uuid.UUID]
@@ -418,6 +464,8 @@ class RefreshRequest(Request):
 class TokenResponse(BaseModel):
     """A reader's tokens: the access token is sent as `Authorization: Bearer …`, the refresh token to /v1/auth alone."""
 
+    model_config = examples.example(examples.TOKEN)
+
     user_id: str
     access_token: str
     refresh_token: str = Field(description="For one use at /v1/auth/refresh, which answers with the next.")
@@ -427,6 +475,8 @@ class TokenResponse(BaseModel):
 
 class SignupResponse(TokenResponse):
     """The new reader's tokens."""
+
+    model_config = examples.example(examples.SIGNUP)
 
     unknown_books: list[str] = Field(description="Loved books that the catalogue does not have.")
     fallbacks: list[str] = Field(description="Parts that were away: `history`.")
@@ -451,6 +501,8 @@ class HistoryBook(HistoryItem):
 class HistoryResponse(BaseModel):
     """A page of a reader's history."""
 
+    model_config = examples.example(examples.HISTORY)
+
     user_id: str
     total: int = Field(description="Books of the whole history.")
     items: list[HistoryBook] = Field(description="The latest first.")
@@ -470,6 +522,8 @@ class ExportedAccount(BaseModel):
 class Export(BaseModel):
     """All that the service keeps of a reader."""
 
+    model_config = examples.example(examples.EXPORT)
+
     user_id: str
     exported_at: datetime
     account: ExportedAccount | None
@@ -483,6 +537,8 @@ class Export(BaseModel):
 
 class UserResponse(BaseModel):
     """What the service knows of a reader."""
+
+    model_config = examples.example(examples.USER)
 
     user_id: str
     username: str | None = None
@@ -501,11 +557,15 @@ class UserResponse(BaseModel):
 class Health(BaseModel):
     """Whether the process lives."""
 
+    model_config = examples.example(examples.HEALTH)
+
     status: Literal["ok"] = "ok"
 
 
 class Ready(BaseModel):
     """Whether the service can recommend."""
+
+    model_config = examples.example(examples.READY)
 
     status: Literal["ready"] = "ready"
     bundle_version: str

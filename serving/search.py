@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 
 from bookworks.models.search import Hit, TypedIsbn, typed_isbn
 from bookworks.models.text_index import words_of
-from serving import asking, pipeline, schemas
+from serving import asking, examples, pipeline, schemas
 from serving.auth import SAY_WHO, Caller, RecommendCallerIfAny, unauthorised
 from serving.bundles import Served
-from serving.facets import Bools, Filters
+from serving.facets import LANGUAGES, SUBJECTS, Bools, Filters
 from serving.pipeline import Trace
 from serving.platform import Platform
 from serving.routes import count, platform_of, problems, served_of
@@ -22,6 +22,7 @@ router = APIRouter(tags=["books"])
 QUERY_MAX = 200
 ISBN, ISBN_SLIP = "isbn", "isbn_slip"
 _LOOKED_AT = 4 * schemas.N_MAX  # of which twins are left out
+_PARAMETER = {LANGUAGES: "language", SUBJECTS: "subject"}
 _TYPED = 1.0  # score of a book whose ISBN was typed
 
 
@@ -52,18 +53,19 @@ class FoundIsbn(BaseModel):
 class SearchResponse(BaseModel):
     """Books, the best first; fewer than asked, or none, where no more are found."""
 
+    model_config = examples.example(examples.SEARCH)
+
     query: str
     bundle_version: str
     personalised: bool
     fallbacks: list[str] = Field(description="Parts that were away; the answer was made without them.")
+    notes: list[schemas.Note] = Field(description="Filters that no book of this catalogue passes.")
     isbn: FoundIsbn | None = Field(description="Only for a query that is an ISBN.")
     items: list[FoundBook]
 
 
 class Asked(BaseModel):
     """The query's parameters."""
-
-    model_config = {"extra": "forbid"}
 
     q: Annotated[
         str,
@@ -115,6 +117,7 @@ def search(asked: Annotated[Asked, Query()], caller: RecommendCallerIfAny, reque
         "bundle_version": served.version,
         "personalised": user_id is not None,
         "fallbacks": trace.fallbacks,
+        "notes": _notes(served, asked),
         "isbn": told,
         "items": [_found(served, hit) for hit in hits[: asked.n]],
     }
@@ -153,15 +156,33 @@ def _by_words(served: Served, platform: Platform, asked: Asked, user_id: str | N
     return list(first.values())
 
 
+def _filters(asked: Asked) -> Filters:
+    """All but the author, who is found by words."""
+    languages, subjects = ([one] if one else [] for one in (asked.language, asked.subject))
+    return Filters(languages, (), subjects, asked.year_from, asked.year_to)
+
+
 def _allowed(served: Served, asked: Asked) -> Bools | None:
     """Which works may be found; None: all."""
-    languages, subjects = ([one] if one else [] for one in (asked.language, asked.subject))
-    filters = Filters(languages, (), subjects, asked.year_from, asked.year_to)
-    mask = served.catalogue.facets.mask(filters)
+    mask = served.catalogue.facets.mask(_filters(asked))
     if asked.author is None:
         return mask
-    by_author = served.catalogue.search.index.having(words_of(asked.author), "author")
+    by_author = _by_author(served, asked.author)
     return by_author if mask is None else mask & by_author
+
+
+def _by_author(served: Served, author: str) -> Bools:
+    return served.catalogue.search.index.having(words_of(author), "author")
+
+
+def _notes(served: Served, asked: Asked) -> list[dict[str, Any]]:
+    """Filters that let nothing through."""
+    told = asking.filter_notes(
+        served.catalogue, _filters(asked), lambda field, _: f"query.{_PARAMETER.get(field, field)}"
+    )
+    if asked.author is not None and not _by_author(served, asked.author).any():
+        told.append(asking.note("query.author", asked.author, asking.NO_BOOK))
+    return told
 
 
 def _by_isbn(served: Served, query: str, isbn: TypedIsbn) -> tuple[dict[str, Any], list[Hit]]:

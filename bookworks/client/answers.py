@@ -15,6 +15,15 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
+class BookPath(Answer):
+    """A book of the reader's history that leads to a recommended one; `weight` is the reader's of it, 0 to 1."""
+
+    relation: str
+    work_id: str
+    title: str
+    weight: float
+
+
 class RecommendedBook(Answer):
     """One book of a slate."""
 
@@ -28,6 +37,7 @@ class RecommendedBook(Answer):
     reasons: list[str]
     sources: dict[str, float]
     explanation: dict[str, Any] | None
+    paths: list[BookPath]
     propensity: float
 
 
@@ -159,6 +169,7 @@ class Search(Answer):
     bundle_version: str
     personalised: bool
     fallbacks: list[str]
+    notes: list[Note]
     isbn: FoundIsbn | None
     items: list[FoundBook]
 

@@ -37,6 +37,7 @@ def is_problem(answer, status, **members):
     assert answer.headers["content-type"] == "application/problem+json"
     assert body["status"] == status
     assert body["detail"]
+    assert status >= 500 or body["allowed"], body
     for name, value in members.items():
         assert body[name] == value
     return body

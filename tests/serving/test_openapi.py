@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 import uvicorn
+from jsonschema import Draft202012Validator
 
 from serving.app import make_app
+from serving.problems import MEDIA_TYPE
 from tests.serving.fakes import KEY, FakePlatform, served
 from tests.serving.process import eventually
 from tests.serving.test_process import free_port
@@ -39,3 +41,51 @@ def test_answers_are_what_the_page_says(address, tmp_path):
     made = re.search(r"(\d+) generated", done.stdout)
     assert made is not None
     assert int(made[1]) > 500, done.stdout[-2000:]
+
+
+def with_examples(value):
+    """Each schema or content of a page that has examples, with these."""
+    if isinstance(value, dict):
+        if isinstance(value.get("examples"), list):
+            yield value, value["examples"]
+        if "example" in value and "schema" in value:
+            yield value["schema"], [value["example"]]
+        for one in value.values():
+            yield from with_examples(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from with_examples(one)
+
+
+def test_every_example_is_valid(client):
+    page = client.get("/openapi.json").json()
+    found = list(with_examples(page))
+    assert len(found) > 80
+    for schema, examples in found:
+        whole = {**schema, "components": page["components"]}  # where references lead
+        valid = Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER)
+        for example in examples:
+            assert [error.message for error in valid.iter_errors(example)] == [], example
+
+
+def _answers(page):
+    for path, methods in page["paths"].items():
+        for method, route in methods.items():
+            for status, answer in route["responses"].items():
+                for kind, content in answer.get("content", {}).items():
+                    yield f"{method} {path} {status}", int(status), kind, content
+
+
+def test_every_answer_has_an_example_with_all_its_fields(client):
+    page = client.get("/openapi.json").json()
+    schemas, refused = page["components"]["schemas"], 0
+    for name, status, kind, content in _answers(page):
+        if status >= 400:
+            assert (kind, content["example"]["status"]) == (MEDIA_TYPE, status), name
+            refused += 1
+        elif kind == "application/json":
+            schema = schemas[content["schema"]["$ref"].rpartition("/")[2]]
+            (example,) = schema["examples"]
+            assert set(schema["properties"]) - set(example) <= {"position"}, "of a book that is not shown"
+            assert set(example) <= set(schema["properties"]), name
+    assert refused > 50

@@ -65,6 +65,7 @@ def test_a_request_that_matters_for_security_leaves_a_line_in_the_output(alone):
     ("method", "path", "status"),
     [
         ("GET", "/v1/users/a%0Ab", 422),
+        ("GET", "/v1/books/w001?m=5", 422),
         ("GET", "/a%0Ab", 404),
         ("GET", "/nothing", 404),
         ("GET", "/docs/files/nothing", 404),

@@ -195,8 +195,19 @@ def test_bytes_that_are_no_text_are_no_fault_of_ours(quick, path):
     assert quick.get(path).status_code in {200, 422}
 
 
-def test_years_that_leave_nothing_find_nothing(quick):
-    assert quick.get("/v1/search", params={"q": "title", "year_from": 2000, "year_to": 1999}).json()["items"] == []
+@pytest.mark.parametrize(
+    ("filters", "noted"),
+    [
+        ({"year_from": 2000, "year_to": 1999}, {"year_to": "1999"}),
+        ({"language": "xx", "subject": "gardening"}, {"language": "xx", "subject": "gardening"}),
+        ({"author": "Nobody"}, {"author": "Nobody"}),
+        ({"language": "EN", "subject": "crime", "author": "author", "year_from": 1950, "year_to": 1950}, {}),
+    ],
+)
+def test_filters_that_leave_nothing_find_nothing_and_say_so(quick, filters, noted):
+    body = ask(quick, q="title", **filters)
+    assert {note["field"]: note["received"] for note in body["notes"]} == {f"query.{n}": v for n, v in noted.items()}
+    assert bool(body["items"]) == (not noted)
 
 
 def test_a_named_reader_makes_a_search_personal_unless_told_otherwise(client, key):
