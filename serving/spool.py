@@ -88,7 +88,7 @@ class Spool:
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self._folder, self._most = folder, most_bytes
         self._lock, self._taken = threading.Lock(), 0
-        self._sent: set[Path] = set()  # and not removed: the disk refused
+        self._sent: set[str] = set()  # and not removed: the disk refused
 
     def add(self, records: Iterable[Outgoing]) -> None:
         """Keep a batch: when this returns it is on the disk for good.
@@ -113,65 +113,65 @@ class Spool:
                 raise OSError(f"full: {self._taken} of {self._most} bytes are taken")
             self._taken += size
 
-    def look(self) -> list[Path]:
+    def look(self) -> list[str]:
         """The files that wait, the oldest first. Measures the folder, and sets aside what a killed worker left half."""
-        sizes = dict(_sizes(self._folder))
-        for path, (_, written_at) in sizes.items():
-            if path.suffix == _HALF and time.time() - written_at > _ABANDONED_S:
-                self._set_aside(path, "it was left half written")
-        stuck = self._sent & sizes.keys()
+        found = {name: (size, written_at) for name, size, written_at in _files(self._folder)}
+        for name, (_, written_at) in found.items():
+            if name.endswith(_HALF) and time.time() - written_at > _ABANDONED_S:
+                self._set_aside(name, "it was left half written")
+        stuck = self._sent & found.keys()
         self.remove(stuck)
-        waiting = sorted(path for path in sizes.keys() - stuck if path.suffix == _WAITING)
+        waiting = sorted(name for name in found.keys() - stuck if name.endswith(_WAITING))
         with self._lock:
-            self._taken = sum(size for size, _ in sizes.values())
+            self._taken = sum(size for size, _ in found.values())
         metrics.SPOOL_FILES.labels("waiting").set(len(waiting))
-        metrics.SPOOL_FILES.labels("bad").set(sum(path.suffix == _BAD for path in sizes))
+        metrics.SPOOL_FILES.labels("bad").set(sum(name.endswith(_BAD) for name in found))
         return waiting
 
-    def read(self, path: Path) -> list[Outgoing]:
+    def read(self, name: str) -> list[Outgoing]:
         """The records of a file; none where another worker has sent it, or it is broken and set aside."""
         try:
-            return decoded(path.read_bytes())
+            return decoded((self._folder / name).read_bytes())
         except FileNotFoundError:
             return []
         except OSError as error:
-            logger.error("%s of the spool cannot be read now: %s", path.name, error)
+            logger.error("%s of the spool cannot be read now: %s", name, error)
         except ValueError as error:
-            self._set_aside(path, f"it is broken: {error}")
+            self._set_aside(name, f"it is broken: {error}")
         return []
 
-    def _set_aside(self, path: Path, why: str) -> None:
+    def _set_aside(self, name: str, why: str) -> None:
         try:
-            path.rename(path.with_name(f"{path.name}-{uuid_utils.uuid7()}{_BAD}"))
+            (self._folder / name).rename(self._folder / f"{name}-{uuid_utils.uuid7()}{_BAD}")
         except FileNotFoundError:
             return
         except OSError as error:
             why = f"{why}; {error}"
-        logger.error("%s of the spool is set aside as %s: %s", path.name, _BAD, why)
+        logger.error("%s of the spool is set aside as %s: %s", name, _BAD, why)
 
-    def remove(self, paths: Iterable[Path]) -> None:
+    def remove(self, names: Iterable[str]) -> None:
         """Take files away that Kafka has; what the disk does not let go is never sent again, but tried again."""
-        for path in list(paths):
-            self._sent.add(path)
+        for name in names:
+            self._sent.add(name)
             try:
-                path.unlink(missing_ok=True)
+                (self._folder / name).unlink(missing_ok=True)
             except OSError as error:
-                logger.error("%s of the spool was sent and cannot be removed: %s", path.name, error)
+                logger.error("%s of the spool was sent and cannot be removed: %s", name, error)
             else:
-                self._sent.discard(path)
+                self._sent.discard(name)
 
 
 def _on_disk(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _sizes(folder: Path) -> Iterator[tuple[Path, tuple[int, float]]]:
-    """Each file with the bytes that it takes and the time when it was written."""
+def _files(folder: Path) -> Iterator[tuple[str, int, float]]:
+    """Name, bytes taken and time of writing of each file; there may be very many."""
     with os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # another worker has just removed it
                 found = entry.stat()
-                yield Path(entry.path), (_on_disk(found.st_size), found.st_mtime)
+                yield entry.name, _on_disk(found.st_size), found.st_mtime
 
 
 def _write(folder: Path, content: bytes) -> None:
@@ -249,10 +249,10 @@ class Intake:
         if self._spool is None:
             return
         try:
-            for paths, records in _batches(self._spool):
+            for names, records in _batches(self._spool):
                 self._steady.send(INTERACTIONS, records)
                 self._away.clear()
-                self._spool.remove(paths)
+                self._spool.remove(names)
         except TransientError:
             return
         except OSError as error:
@@ -260,17 +260,17 @@ class Intake:
         self._away.clear()
 
 
-def _batches(spool: Spool) -> Iterator[tuple[list[Path], list[Outgoing]]]:
+def _batches(spool: Spool) -> Iterator[tuple[list[str], list[Outgoing]]]:
     """Files with their records, as many as are sent at once."""
-    paths: list[Path] = []
+    names: list[str] = []
     records: list[Outgoing] = []
-    for path in spool.look():
-        found = spool.read(path)
+    for name in spool.look():
+        found = spool.read(name)
         if found:
-            paths.append(path)
+            names.append(name)
             records += found
         if len(records) >= _TOGETHER:
-            yield paths, records
-            paths, records = [], []
+            yield names, records
+            names, records = [], []
     if records:
-        yield paths, records
+        yield names, records

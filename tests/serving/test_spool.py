@@ -180,7 +180,7 @@ def test_a_file_that_another_worker_has_just_removed_is_no_error(intake, broker,
 
     def too_late(self):
         found = look(self)
-        found[0].unlink()
+        (folder / found[0]).unlink()
         return found
 
     monkeypatch.setattr(Spool, "look", too_late)
