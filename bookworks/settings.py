@@ -14,13 +14,14 @@ from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
 from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import DotEnvSettingsSource
 
 from bookworks.errors import SettingError
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
+FolderOrNone = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
 Memory = Annotated[str, Field(pattern=r"^[1-9]\d*[mg]$")]
 
 PREFIX = "BOOKWORKS_"
@@ -208,6 +209,14 @@ class Settings(BaseSettings):
         900,
         ge=0,
         description="How long `GET /v1/decisions/{id}` finds an answer again (some 4 kB of Redis each); 0: never.",
+    )
+    interactions_spool_dir: FolderOrNone = Field(
+        None,
+        description="Folder where the service keeps interactions while Kafka is away, and sends them later; it must "
+        "outlive the process. Empty means that they are refused (503).",
+    )
+    interactions_spool_mb: int = Field(
+        256, ge=1, description="How much `interactions_spool_dir` may hold, MiB (4 KiB for each request at least)."
     )
     rules_file: Path | None = Field(
         None, description="YAML file with the rules of the slate; empty means the shipped `serving/rules.yaml`."

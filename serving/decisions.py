@@ -10,7 +10,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -29,7 +30,7 @@ ACKNOWLEDGE_S = 2.0
 _QUEUE = 10_000
 _RETRY_S = 1.0
 _TIMEOUTS_MAX = 3  # in a row; then the producer may be the cause
-_QUICK = {
+_QUICK: Mapping[str, Any] = {
     "linger_ms": 0,
     "max_block_ms": 1000,
     "request_timeout_ms": 1500,
@@ -50,6 +51,20 @@ _PATIENT = {
 def encoded(record: Record) -> bytes:
     """A record as it travels: JSON without empty fields."""
     return record.model_dump_json(exclude_none=True).encode()
+
+
+class Outgoing(NamedTuple):
+    """A record as it goes to Kafka."""
+
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+def outgoing(records: Iterable[tuple[str, Record]]) -> list[Outgoing]:
+    """Records by key, encoded, with the running trace."""
+    headers = tracing.headers()
+    return [Outgoing(key.encode(), encoded(record), headers) for key, record in records]
 
 
 class Background:
@@ -127,10 +142,18 @@ def _close(producer: KafkaProducer) -> None:
 
 
 class Acknowledged:
-    """Sends records and waits until Kafka has them."""
+    """Sends records and waits until Kafka has them.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Args:
+        settings: where Kafka is.
+        within_s: how long it waits for all of a batch.
+        options: of the producer, which gives up no later than that.
+    """
+
+    def __init__(
+        self, settings: Settings, within_s: float = ACKNOWLEDGE_S, options: Mapping[str, Any] = _QUICK
+    ) -> None:
+        self._settings, self._within_s, self._options = settings, within_s, options
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
         self._retry_at, self._timeouts = 0.0, 0
@@ -141,7 +164,7 @@ class Acknowledged:
             producer = self._connected()
             producer.partitions_for(INTERACTIONS.name)
         except (BookworksError, KafkaError) as error:
-            logger.warning("interactions are refused for now: %s", error)
+            logger.warning("interactions do not reach Kafka for now: %s", error)
 
     def interactions(self, events: Sequence[Event]) -> None:
         """Store interactions, all of them.
@@ -150,7 +173,7 @@ class Acknowledged:
             TransientError: not all were acknowledged within two seconds. Some may be stored: the caller
                 repeats all with the same event ids, and each counts once.
         """
-        self._send(INTERACTIONS, [(event.user_id, event) for event in events])
+        self.send(INTERACTIONS, outgoing((event.user_id, event) for event in events))
 
     def reader(self, reader: Reader) -> None:
         """Store what a new reader said of itself.
@@ -158,16 +181,18 @@ class Acknowledged:
         Raises:
             TransientError: not acknowledged within two seconds.
         """
-        self._send(READERS, [(reader.user_id, reader)])
+        self.send(READERS, outgoing([(reader.user_id, reader)]))
 
-    def _send(self, topic: Topic, records: Sequence[tuple[str, Record]]) -> None:
-        deadline = time.monotonic() + ACKNOWLEDGE_S
-        producer, headers = self._connected(), tracing.headers()
+    def send(self, topic: Topic, records: Iterable[Outgoing]) -> None:
+        """Store encoded records, all of them.
+
+        Raises:
+            TransientError: not all were acknowledged in time; some may be stored.
+        """
+        deadline = time.monotonic() + self._within_s
+        producer = self._connected()
         try:
-            pending = [
-                producer.send(topic.name, key=key.encode(), value=encoded(record), headers=headers)
-                for key, record in records
-            ]
+            pending = [producer.send(topic.name, key=one.key, value=one.value, headers=one.headers) for one in records]
             for future in pending:
                 future.get(timeout=max(0.0, deadline - time.monotonic()))
         except KafkaError as error:
@@ -192,7 +217,7 @@ class Acknowledged:
                 if time.monotonic() < self._retry_at:
                     raise _unstored(TimeoutError("tried a moment ago"))
                 try:
-                    self._producer = kafka.producer(self._settings, **_QUICK)
+                    self._producer = kafka.producer(self._settings, **self._options)
                 except BookworksError as error:
                     self._retry_at = time.monotonic() + _RETRY_S
                     raise _unstored(error) from error

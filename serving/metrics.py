@@ -13,6 +13,12 @@ AGAIN = Counter("bookworks_answers_again", "Slates that were given again, nothin
 DECISIONS_DROPPED = Counter("bookworks_decisions_dropped", "Decisions that never reached Kafka.")
 ANSWERS_DROPPED = Counter("bookworks_answers_not_kept", "Answers that are not found again, nor counted as shown.")
 INTERACTIONS = Counter("bookworks_interactions", "Interactions posted, by result.", ["result"])
+SPOOL_FILES = Gauge(
+    "bookworks_spool_files",
+    "Files of interactions that wait for Kafka, or are broken and set aside.",
+    ["state"],
+    multiprocess_mode="livemostrecent",
+)
 CALLS_REFUSED = Counter("bookworks_calls_refused", "Calls above the limit of their caller.", ["routes", "caller"])
 BUNDLES_REFUSED = Counter("bookworks_bundles_refused", "Champions that could not be loaded.")
 BUNDLE = Gauge(

@@ -15,6 +15,7 @@ from serving.history import History
 from serving.kept import Keeper
 from serving.keys import KeyRing, Keys
 from serving.sessions import Sessions
+from serving.spool import Intake
 
 
 class Platform:
@@ -34,6 +35,7 @@ class Platform:
         self.decisions = Background(settings)
         self.kept = Keeper(settings)
         self.stream = Acknowledged(settings)
+        self.intake = Intake(settings, self.stream)
 
     def start(self) -> None:
         """Begin following the champion and sending; waits for nothing."""
@@ -42,12 +44,14 @@ class Platform:
         self._restorer.start()
         self.decisions.start()
         self.kept.start()
+        self.intake.start()
         threading.Thread(target=self.stream.warm_up, name="stream", daemon=True).start()
 
     def close(self) -> None:
         """Send what waits and end the connections."""
         self.decisions.close()
         self.kept.close()
+        self.intake.close()
         self.stream.close()
         self.bundles.close()
         self.keys.close()

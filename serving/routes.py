@@ -346,7 +346,8 @@ def similar(
 async def interactions(body: schemas.InteractionsRequest, caller: InteractionsCaller, request: Request) -> Any:
     """Store up to 1,000 interactions; answered only when Kafka has them all (at most 2 s, else 503).
 
-    Repeat with the same `event_id`: each counts once. The reader's next answer knows of them.
+    By setting a disk has them while Kafka is away (`fallbacks`: `stream`). Repeat with the same `event_id`: each counts
+    once. The reader's next answer knows of them.
     """
     events = _events(body.events, caller)
     platform = platform_of(request)
@@ -359,23 +360,24 @@ async def interactions(body: schemas.InteractionsRequest, caller: InteractionsCa
 
 
 def store(platform: Platform, events: Sequence[Event]) -> list[str]:
-    """Events into Kafka, then into the readers' history; returns the parts that were away.
+    """Events into Kafka or the spool, then into the readers' history; returns the parts that were away.
 
     Raises:
-        Problem: 503 when Kafka did not acknowledge them all.
+        Problem: 503 when neither Kafka nor the spool took them all.
     """
     try:
-        platform.stream.interactions(events)
+        fallbacks = platform.intake.take(events)
     except TransientError as error:
         metrics.INTERACTIONS.labels("refused").inc(len(events))
         raise unavailable(error) from error
-    metrics.INTERACTIONS.labels("stored").inc(len(events))
+    metrics.INTERACTIONS.labels("spooled" if fallbacks else "stored").inc(len(events))
     try:
         platform.history.remember(events)
     except TransientError:
-        metrics.FALLBACKS.labels(HISTORY).inc()
-        return [HISTORY]
-    return []
+        fallbacks = [*fallbacks, HISTORY]
+    for part in fallbacks:
+        metrics.FALLBACKS.labels(part).inc()
+    return fallbacks
 
 
 def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event]:

@@ -59,6 +59,28 @@ def check_secrets(settings: Settings) -> None:
             )
 
 
+def make_spool_folder(settings: Settings) -> None:
+    """Make the folder for interactions that Kafka does not confirm, where one is set.
+
+    Raises:
+        SettingError: it cannot be made or written.
+    """
+    folder = settings.interactions_spool_dir
+    if folder is None:
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(f"no permission to read and write {folder}")
+    except OSError as error:
+        raise SettingError(
+            "The folder of BOOKWORKS_INTERACTIONS_SPOOL_DIR cannot be used",
+            received=error,
+            allowed="a folder of the service's user, on a disk that outlives the process",
+            todo="set another, or none: without Kafka interactions are then refused.",
+        ) from None
+
+
 def keep_control_local(folder: Path) -> None:
     """Have circus, which keeps BentoML's workers, take its orders over sockets in `folder`.
 
@@ -86,6 +108,7 @@ def serve() -> None:
     check_secrets(settings)
     policy.load(settings.rules_file)  # a worker would fail on them again and again
     check_address(settings)
+    make_spool_folder(settings)
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ.setdefault("BENTOML_HOME", str(settings.state_dir / "bentoml"))
     from serving.service import BookworksService

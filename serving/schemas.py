@@ -391,13 +391,15 @@ class InteractionsRequest(Request):
 
 
 class InteractionsResponse(BaseModel):
-    """Stored: Kafka has acknowledged every one."""
+    """Stored for good, every one: in Kafka, or on a disk until Kafka has them."""
 
     model_config = examples.example(examples.INTERACTIONS)
 
     accepted: int
     event_ids: list[uuid.UUID]
-    fallbacks: list[str] = Field(description="`history`: stored, but the next answer may not know of it yet.")
+    fallbacks: list[str] = Field(
+        description="`stream`: on a disk, Kafka gets it later. `history`: the next answer may not know of it yet."
+    )
 
 
 class Tastes(Request):

@@ -62,8 +62,26 @@ def kustomize() -> Path:
 
 
 @pytest.fixture(scope="session", params=OVERLAYS)
-def manifests(request: pytest.FixtureRequest, kustomize: Path) -> list[Manifest]:
-    folder = PROJECT_ROOT / "k8s" / "overlays" / request.param
+def overlay(request: pytest.FixtureRequest) -> Path:
+    return PROJECT_ROOT / "k8s" / "overlays" / request.param
+
+
+@pytest.fixture(scope="session")
+def manifests(overlay: Path, kustomize: Path) -> list[Manifest]:
+    return _rendered(kustomize, overlay)
+
+
+@pytest.fixture(scope="session")
+def with_spool(overlay: Path, kustomize: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """The overlay, after what docs/deployment.md says to add for interactions that wait while Kafka is away."""
+    copy = tmp_path_factory.mktemp("with-spool") / "k8s"
+    shutil.copytree(PROJECT_ROOT / "k8s", copy)
+    with (copy / "overlays" / overlay.name / "kustomization.yaml").open("a") as file:
+        file.write("components: [../../components/spool]\n")
+    return _rendered(kustomize, copy / "overlays" / overlay.name)
+
+
+def _rendered(kustomize: Path, folder: Path) -> list[Manifest]:
     done = subprocess.run([kustomize, "build", folder], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))

@@ -116,6 +116,14 @@ def test_commands_are_modules_of_this_repository(compose: dict[str, Any]) -> Non
             assert importlib.util.find_spec(command[2]), f"{name}: {command[2]}"
 
 
+def test_interactions_wait_on_a_volume(compose: dict[str, Any]) -> None:
+    service = compose["services"]["service"]
+    folder = service["environment"]["BOOKWORKS_INTERACTIONS_SPOOL_DIR"]
+    assert [(one["type"], one["target"]) for one in service["volumes"]] == [("volume", folder)]
+    dockerfile = (PROJECT_ROOT / "infra/images/Dockerfile").read_text()
+    assert re.search(rf"^RUN install .*--owner=10001 .* {folder}$", dockerfile, re.MULTILINE), "else it is root's"
+
+
 def test_our_containers_hold_no_privilege(compose: dict[str, Any]) -> None:
     for name, service in _ours(compose).items():
         assert service["cap_drop"] == ["ALL"], name

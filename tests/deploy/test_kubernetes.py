@@ -156,6 +156,18 @@ def test_what_is_written_to_is_a_volume(manifests: list[Manifest]) -> None:
         assert set(mounts.values()) == volumes
 
 
+def test_interactions_wait_on_a_volume_that_outlives_the_pod(with_spool: list[Manifest]) -> None:
+    test_each_object_fits_the_api(with_spool)
+    folder = _settings(with_spool)["BOOKWORKS_INTERACTIONS_SPOOL_DIR"]
+    service = _named(with_spool, "Deployment", "service")
+    (mount,) = [mount for mount in _container(service)["volumeMounts"] if mount["mountPath"] == folder]
+    (volume,) = [volume for volume in _pod(service)["volumes"] if volume["name"] == mount["name"]]
+    claim = _named(with_spool, "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"], "the service has several pods"
+    test_every_pod_reads_the_config_map_of_this_rendering(with_spool)
+    test_everything_is_in_the_overlays_namespace(with_spool)
+
+
 def test_resources_are_bounded_and_images_pinned(manifests: list[Manifest]) -> None:
     for deployment in _of_kind(manifests, "Deployment"):
         container = _container(deployment)

@@ -27,6 +27,7 @@ from serving.keys import Key, KeyRing, digest_of
 from serving.policy import Policy, load
 from serving.rules import Rules
 from serving.sessions import Session
+from serving.spool import Intake
 
 KEY = "a key of sixteen characters"
 SECRET = "a secret that is long enough for every algorithm of the family: HS512"
@@ -278,6 +279,11 @@ class FakePlatform:
         self.kept_keys = FakeKeys()
         self.keys = KeyRing(self.settings, self.kept_keys)
         self.kept = FakeKept(self.history)
+
+    @property
+    def intake(self) -> Intake:
+        """Of the stream and the settings that a test has put there."""
+        return Intake(self.settings, self.stream)  # type: ignore[arg-type]
 
 
 SHIPPED = load()
