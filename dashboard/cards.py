@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from html import escape
 from urllib.parse import urlsplit
 
-from bookworks.client import RecommendedBook
+from bookworks.client import BookPath, RecommendedBook
 
 NO_TITLE = "(without a title)"
 _HUES = (12, 40, 95, 150, 195, 225, 265, 320)
@@ -45,6 +45,14 @@ FOUND: Mapping[str, str] = {
     "isbn_slip": "its ISBN is like the one that you typed",
     "title_text": "its title means something like it",
     "vectors": "it is read with what you look for",
+}
+
+
+LED: Mapping[str, str] = {
+    "next_in_series": "It comes after",
+    "same_series": "It is of the series of",
+    "same_author": "It is by the author of",
+    "read_by_the_same_readers": "It was read by readers of",
 }
 
 
@@ -110,15 +118,23 @@ def why(reasons: list[str], words: Mapping[str, str] = REASONS) -> str:
 
 
 def why_at_length(book: RecommendedBook) -> list[str]:
-    """All reasons in words, the strongest first, each with its share, and how likely it is to be read."""
+    """All reasons in words, the strongest first, each with its share, the reader's own books that lead to it, and how
+    likely it is to be read.
+    """
     known = [reason for reason in book.reasons if reason in REASONS]
     spoke = sum(value for value in book.sources.values() if value > 0)
     lines = [f"{_sentence(REASONS[one])}{_share(book.sources.get(one, 0.0), spoke)}." for one in known]
+    lines += [_led(path) for path in book.paths if path.relation in LED]
     chance = (book.explanation or {}).get("probability")
     if chance is not None:
         many = "fewer than one" if chance < 0.01 else f"about {chance:.0%}".rstrip("%")
         lines.append(f"Of 100 readers like you, {many} would read it.")
     return lines or ["The service gives no reason."]
+
+
+def _led(path: BookPath) -> str:
+    rated = f", which you rated {path.rating:g}" if path.rating else ""
+    return f"{LED[path.relation]} “{cut(path.title, _NAME) or NO_TITLE}”{rated}."
 
 
 def _sentence(words: str) -> str:

@@ -24,7 +24,7 @@ RECOMMENDATIONS = {
         {
             "position": 0, **_BOOK, "year": 1969, **_IMAGE, **_SCORE, "reasons": ["vectors", "popularity"], **_SOURCES,
             "propensity": 1.0, "explanation": _EXPLANATION,
-            "paths": [{"relation": "same_author", **_READ, "weight": 0.9}],
+            "paths": [{"relation": "same_author", **_READ, "weight": 0.9, "rating": 9}],
         }
     ],
     "next": "pEzPFqoLwYn1u0m",
@@ -60,7 +60,7 @@ TOKEN = {
     "refresh_token": "0f8e6c1d2b3a4958a7b6c5d4e3f20190.dGhlIHNlY3JldA", "token_type": "bearer", "expires_in": 3600,
 }  # fmt: skip
 SIGNUP = {**TOKEN, "unknown_books": ["9780441478126"], "fallbacks": []}
-_HISTORY_BOOK = {**_READ, "weight": 0.9, "author": _BOOK["author"], "at": _AT, "read": True}
+_HISTORY_BOOK = {**_READ, "weight": 0.9, "author": _BOOK["author"], "at": _AT, "read": True, "rating": 9}
 HISTORY = {**_WHO, "total": 2, "items": [_HISTORY_BOOK], "next": 1}
 EXPORT = {
     **_WHO, "exported_at": _AT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,14 +25,22 @@ class Path(NamedTuple):
         relation: how.
         index: of the work in the history.
         weight: the reader's of it, 0 to 1.
+        rating: what the reader rated it, above 0 to 10.
     """
 
     relation: Relation
     index: int
     weight: float
+    rating: float | None = None
 
 
-def paths_to(bundle: Bundle, catalogue: Catalogue, state: ReaderState, works: Sequence[int]) -> list[list[Path]]:
+def paths_to(
+    bundle: Bundle,
+    catalogue: Catalogue,
+    state: ReaderState,
+    works: Sequence[int],
+    ratings: Mapping[int, float] = MappingProxyType({}),
+) -> list[list[Path]]:
     """Of each work its `MOST` strongest paths: of each relation the strongest, then of each the second, and so on.
 
     A book of the history leads to a work by the first relation alone of those that hold, in the order of `Relation`.
@@ -40,9 +49,10 @@ def paths_to(bundle: Bundle, catalogue: Catalogue, state: ReaderState, works: Se
         return [[] for _ in works]
     weights = dict(zip(state.history, state.weights or [1.0] * len(state.history), strict=True))
     entries = bundle.item_item[ITEM_FILTER].matrix[state.history][:, list(works)].toarray()  # [n_history, n_works]
-    return [
+    found = (
         _strongest(_related(catalogue, weights, work, entries[:, column]), weights) for column, work in enumerate(works)
-    ]
+    )
+    return [[path._replace(rating=ratings.get(path.index)) for path in paths] for paths in found]
 
 
 def _related(

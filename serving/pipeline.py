@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -117,12 +117,14 @@ class Known:
         read: indices of works that were read or are owned.
         looked_at: of the others in the history.
         away: of works that were sent away, and of authors who were.
+        ratings: of works of the history, above 0 to 10.
     """
 
     state: ReaderState
     read: frozenset[int] = frozenset()
     looked_at: frozenset[int] = frozenset()
     away: frozenset[int] = frozenset()
+    ratings: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def banned(self) -> frozenset[int]:
@@ -137,10 +139,13 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
     """
     catalogue, bundle = served.catalogue, served.bundle
     history: dict[int, float] = {}
+    ratings: dict[int, float] = {}
     for book in online.history:  # the latest first
         index = catalogue.index(*ids_of(book))
         if index is not None:
             history[index] = max(history.get(index, 0.0), online.weights.get(book, 1.0))
+            if book in online.ratings:
+                ratings.setdefault(index, online.ratings[book])
     seen, dismissed = (
         {i for i in (catalogue.index(*ids_of(book)) for book in books) if i is not None}
         for books in (online.seen, online.dismissed)
@@ -156,7 +161,7 @@ def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
         tastes=flat_tastes(online.profile.get("tastes")),
         context=Context.at(clock.now(), online.latest_at),
     )
-    return Known(state, frozenset(seen), frozenset(set(history) - seen), frozenset(dismissed))
+    return Known(state, frozenset(seen), frozenset(set(history) - seen), frozenset(dismissed), ratings)
 
 
 def flat_tastes(tastes: Any) -> list[str]:
@@ -419,7 +424,9 @@ def recommend(
     with trace.step("slate"):
         chosen = slate.works
         told = explain_step(bundle, order, chosen, trace) if explain else [None] * len(chosen)
-        paths = paths_to(bundle, served.catalogue, known.state, chosen) if explain else [[] for _ in chosen]
+        paths = (
+            paths_to(bundle, served.catalogue, known.state, chosen, known.ratings) if explain else [[] for _ in chosen]
+        )
         places = np.searchsorted(scored.works, chosen).tolist()
         items = [
             Item(

@@ -78,10 +78,11 @@ def _history(served: Served | None, online: OnlineReader, times: dict[str, datet
         index = served.catalogue.index(*ids_of(book)) if served else None
         row = rows.setdefault(
             book if index is None else index,
-            {**_named(served, book, index), "weight": 0.0, "at": times.get(book), "read": False},
+            {**_named(served, book, index), "weight": 0.0, "at": times.get(book), "read": False, "rating": None},
         )
         row["weight"] = max(row["weight"], online.weights.get(book, 0.0))
         row["read"] |= book in online.seen
+        row["rating"] = online.ratings.get(book) if row["rating"] is None else row["rating"]
     return list(rows.values())
 
 

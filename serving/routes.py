@@ -229,6 +229,7 @@ def _path(served: Served, path: paths.Path) -> dict[str, Any]:
         "work_id": catalogue.work_ids[path.index],
         "title": catalogue.titles[path.index] or "",
         "weight": round(path.weight, 6),
+        "rating": path.rating,
     }
 
 

@@ -171,6 +171,9 @@ class Explanation(BaseModel):
     )
 
 
+_RATING = "What the reader last rated it, to 10; empty where it did not, and for what is long ago."
+
+
 class BookPath(BaseModel):
     """A book of the reader's own history that leads to a recommended one."""
 
@@ -182,9 +185,9 @@ class BookPath(BaseModel):
     work_id: str
     title: str
     weight: float = Field(
-        description="The reader's weight of this book, 0 to 1: of a rating a tenth, so 9 is 0.9; read and not rated is "
-        "0.5, and each other kind of interaction has its own."
+        description="The reader's weight of this book, 0 to 1: the greatest of what it did; a rating counts a tenth."
     )
+    rating: float | None = Field(None, description=_RATING)
 
 
 class RecommendedBook(BaseModel):
@@ -498,6 +501,7 @@ class HistoryBook(HistoryItem):
     author: str | None
     at: datetime | None = Field(description="When the reader last had to do with it; empty where no time is known.")
     read: bool = Field(description="Read or owned.")
+    rating: float | None = Field(None, description=_RATING)
 
 
 class HistoryResponse(BaseModel):

@@ -38,7 +38,18 @@ else
   local known = tonumber(redis.call('HGET', KEYS[2], book) or '-1')
   if weight > known then redis.call('HSET', KEYS[2], book, ARGV[3]) end
   redis.call('EXPIRE', KEYS[2], ttl)
-  for _, one in ipairs(put(KEYS[1], ARGV[7])) do redis.call('HDEL', KEYS[2], one) end
+  if ARGV[10] ~= '' then
+    local before, value = string.match(redis.call('HGET', KEYS[6], book) or '-1 -1', '(%S+) (%S+)')
+    before, value = tonumber(before), tonumber(value)
+    if at > before or at == before and tonumber(ARGV[10]) > value then
+      redis.call('HSET', KEYS[6], book, ARGV[2] .. ' ' .. ARGV[10])
+    end
+    redis.call('EXPIRE', KEYS[6], ttl)
+  end
+  for _, one in ipairs(put(KEYS[1], ARGV[7])) do
+    redis.call('HDEL', KEYS[2], one)
+    redis.call('HDEL', KEYS[6], one)
+  end
 end
 if ARGV[4] == '1' then put(KEYS[3], ARGV[9]) end
 return 1
@@ -52,12 +63,18 @@ if tonumber(redis.call('ZSCORE', KEYS[5], id) or '-1') >= at then return 0 end
 redis.call('ZADD', KEYS[5], at, id)
 redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -(tonumber(ARGV[5]) + 1))
 redis.call('EXPIRE', KEYS[5], ARGV[3])
+local function meant(book) return book == id or string.sub(book, 1, #id + #ARGV[4]) == id .. ARGV[4] end
 for _, key in ipairs({KEYS[1], KEYS[3], KEYS[4]}) do
   for _, book in ipairs(redis.call('ZRANGE', key, '-inf', at, 'BYSCORE')) do
-    if book == id or string.sub(book, 1, #id + #ARGV[4]) == id .. ARGV[4] then
+    if meant(book) then
       redis.call('ZREM', key, book)
       if key == KEYS[1] then redis.call('HDEL', KEYS[2], book) end
     end
+  end
+end
+for _, book in ipairs(redis.call('HKEYS', KEYS[6])) do
+  if meant(book) and tonumber(string.match(redis.call('HGET', KEYS[6], book), '%S+')) <= at then
+    redis.call('HDEL', KEYS[6], book)
   end
 end
 return 1
@@ -75,7 +92,9 @@ redis.call('LPUSH', KEYS[2], KEYS[1])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 while redis.call('LLEN', KEYS[2]) > tonumber(ARGV[3]) do redis.call('DEL', redis.call('RPOP', KEYS[2])) end
 """
-_READER_KEYS = (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED, online.FORGOTTEN)
+_READER_KEYS = (
+    online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED, online.FORGOTTEN, online.RATINGS,
+)  # fmt: skip
 _IN_ONE_PIPELINE = 1000
 
 
@@ -106,6 +125,7 @@ class OnlineReader:
     Attributes:
         history: books, the latest first.
         weights: book -> weight, 0 to 1.
+        ratings: book -> latest rating, above 0 to 10.
         seen: books read or owned.
         dismissed: books sent away.
         profile: country, age_bin, tastes (decoded from JSON).
@@ -116,6 +136,7 @@ class OnlineReader:
 
     history: list[str] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
+    ratings: dict[str, float] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     dismissed: set[str] = field(default_factory=set)
     profile: dict[str, Any] = field(default_factory=dict)
@@ -172,6 +193,7 @@ def _done(event: Event) -> list[Any]:
         online.HISTORY_LENGTH,
         online.surest_id(event.edition_id, event.work_id),
         online.MARKED_LENGTH,
+        f"{event.value:g}" if event.kind == "rating" and event.value else "",
     ]
 
 
@@ -224,20 +246,22 @@ def read_reader(client: redis.Redis, user_id: str) -> OnlineReader:
     Raises:
         TransientError: Redis does not answer in time.
     """
-    history, weights, seen, dismissed, _ = (key.format(user_id) for key in _READER_KEYS)
+    history, weights, seen, dismissed, _, ratings = (key.format(user_id) for key in _READER_KEYS)
     pipe = client.pipeline(transaction=False)
     pipe.zrevrange(history, 0, online.HISTORY_LENGTH - 1, withscores=True)
     pipe.hgetall(weights)
+    pipe.hgetall(ratings)
     pipe.zrange(seen, 0, -1)
     pipe.zrange(dismissed, 0, -1)
     pipe.hgetall(online.PROFILE.format(user_id))
     pipe.zrange(online.SHOWN.format(user_id), 0, -1, withscores=True)
     pipe.smembers(online.DISMISSED_AUTHORS.format(user_id))
     with _translated():
-        timed, raw_weights, read, away_ids, profile, shown, authors = pipe.execute()
+        timed, raw_weights, rated, read, away_ids, profile, shown, authors = pipe.execute()
     return OnlineReader(
         history=[book for book, _ in timed],
         weights={book: float(weight) for book, weight in raw_weights.items()},
+        ratings={book: float(value.partition(" ")[2]) for book, value in rated.items()},
         seen=set(read),
         dismissed=set(away_ids),
         profile=_decoded(profile),

@@ -7,6 +7,7 @@ with Client("http://127.0.0.1:13000", api_key=key) as books:
 
 from bookworks.client.answers import (
     Book,
+    BookPath,
     CurrentModels,
     Decision,
     Export,
@@ -29,6 +30,7 @@ from bookworks.client.errors import ProblemError, ServiceAwayError
 
 __all__ = [
     "Book",
+    "BookPath",
     "Client",
     "CurrentModels",
     "Decision",

@@ -22,6 +22,7 @@ class BookPath(Answer):
     work_id: str
     title: str
     weight: float
+    rating: float | None
 
 
 class RecommendedBook(Answer):
@@ -213,6 +214,7 @@ class HistoryBook(HistoryItem):
     author: str | None
     at: datetime | None
     read: bool
+    rating: float | None
 
 
 class History(Answer):

@@ -11,6 +11,7 @@ DAY_S = 86_400
 
 HISTORY = "reader:{}:history"  # sorted set: books, scored by time in ms
 HISTORY_WEIGHTS = "reader:{}:weights"  # hash: book -> weight 0..1
+RATINGS = "reader:{}:ratings"  # hash: book of the history -> time in ms and value, 0 to 10, of its latest rating
 SEEN = "reader:{}:seen_at"  # sorted set: books read or owned, never recommended again, scored by time in ms
 DISMISSED = "reader:{}:dismissed_at"  # sorted set: books the reader sent away, scored by time in ms
 FORGOTTEN = (
@@ -20,7 +21,9 @@ DISMISSED_AUTHORS = "reader:{}:dismissed_authors"  # set: ids or names of author
 SHOWN = "reader:{}:shown"  # sorted set: works shown, scored by the time in ms of the last time
 PROFILE = "reader:{}:profile"  # hash: country, age_bin, tastes (JSON)
 DECISIONS = "reader:{}:decisions"  # list: keys of the decisions that are kept, the latest first
-OF_READER = (HISTORY, HISTORY_WEIGHTS, SEEN, DISMISSED, FORGOTTEN, DISMISSED_AUTHORS, SHOWN, PROFILE, DECISIONS)
+OF_READER = (
+    HISTORY, HISTORY_WEIGHTS, RATINGS, SEEN, DISMISSED, FORGOTTEN, DISMISSED_AUTHORS, SHOWN, PROFILE, DECISIONS,
+)  # fmt: skip
 # Not of a reader: `{}` is the decision's id, and a digest of name and address.
 DECISION = "decision:{}"  # bytes: what was answered and why, packed by the service
 LOGIN_ATTEMPTS = "login:{}:attempts"  # number: log-ins in this minute that did not succeed, or not yet

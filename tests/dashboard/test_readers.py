@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from bookworks import client
-from bookworks.client import ProblemError, RecommendedBook, ServiceAwayError
+from bookworks.client import BookPath, ProblemError, RecommendedBook, ServiceAwayError
 from bookworks.models.bundle_files import BundleContent
 from bookworks.settings import PROJECT_ROOT
 from dashboard.cards import NO_TITLE, card, drawn_cover, is_picture, why, why_at_length
@@ -392,14 +392,21 @@ def test_why_says_each_reason_with_its_share_and_how_likely_it_is() -> None:
         position=0, work_id="w", title="t", author=None, year=None, image_url=None, score=1.0, propensity=1.0,
         reasons=["exploration", "vectors", "popularity", "unheard of"], explanation={"probability": 0.072},
         sources={"vectors": 0.6, "popularity": 0.2, "same_author": -0.1, "unheard of": 0.0},
+        paths=[
+            BookPath(relation="same_author", work_id="a", title="Emma", weight=0.9, rating=9.0),
+            BookPath(relation="next_in_series", work_id="b", title="", weight=0.8, rating=None),
+            BookPath(relation="something new", work_id="c", title="c", weight=0.8, rating=None),
+        ],
     )  # fmt: skip
     assert why_at_length(book) == [
         "It is something else, to try.",
         "It is near to your taste: 75% of what speaks for it.",
         "Many readers like it: 25% of what speaks for it.",
+        "It is by the author of “Emma”, which you rated 9.",
+        "It comes after “(without a title)”.",
         "Of 100 readers like you, about 7 would read it.",
     ]
     assert "fewer than one" in why_at_length(book.model_copy(update={"explanation": {"probability": 0.001}}))[-1]
-    assert why_at_length(book.model_copy(update={"reasons": [], "explanation": None})) == [
+    assert why_at_length(book.model_copy(update={"reasons": [], "explanation": None, "paths": []})) == [
         "The service gives no reason."
     ]

@@ -100,7 +100,7 @@ class FakeHistory:
             book, surest = (of(event.edition_id, event.work_id) for of in (book_of, surest_id))
             if event.kind == "forget":
                 self.forgotten[event.user_id, surest] = event.occurred_at
-                for books in (reader.history, reader.weights, reader.seen, reader.dismissed):
+                for books in (reader.history, reader.weights, reader.ratings, reader.seen, reader.dismissed):
                     for gone in [one for one in books if ids_of(one)[0] == surest]:
                         books.pop(gone) if isinstance(books, dict) else books.remove(gone)
             elif event.kind == "dismiss":
@@ -110,6 +110,8 @@ class FakeHistory:
             ):
                 reader.history.insert(0, book)
                 reader.weights[book] = weight_of(event.kind, event.value)
+                if event.kind == "rating" and event.value:
+                    reader.ratings[book] = event.value
                 self.at[event.user_id, book] = event.occurred_at
                 if event.kind in CONSUMED_KINDS:
                     reader.seen.add(book)

@@ -59,7 +59,7 @@ def test_what_is_kept(client):
     assert online.ids_of(both) == ["e2", "w2"]
     assert reader.history == [both, "e1", "w1", "w2"]
     assert reader.weights == {"w1": 0.8, "w2": 0.4, "e1": 1.0, both: 0.4}
-    assert (reader.seen, reader.dismissed) == ({"w1", "e1"}, {"w3"})
+    assert (reader.seen, reader.dismissed, reader.ratings) == ({"w1", "e1"}, {"w3"}, {"w1": 8.0})
     assert reader.latest_at == NOW + timedelta(minutes=7)
     for key in (online.HISTORY, online.HISTORY_WEIGHTS, online.SEEN, online.DISMISSED):
         assert 0 < client.ttl(key.format(user_id)) <= online.TTL_S
@@ -125,6 +125,20 @@ def test_an_event_without_a_time_is_older_than_any_forgetting(client):
     timeless = event("u", "loan", "w1").model_copy(update={"occurred_at": None})
     _, reader = state(client, [timeless, forget("w1", 1), timeless])
     assert reader.history == []
+
+
+def test_the_latest_rating_counts_in_any_order_and_is_forgotten_with_its_book(client):
+    rated = [
+        event("u", "rating", "w1", minute, value=value) for minute, value in ((1, 9.0), (3, 4.5), (2, 10.0), (4, 0.0))
+    ]
+    for seed in range(3):
+        random.Random(seed).shuffle(rated)
+        _, reader = state(client, rated)
+        assert (reader.ratings, reader.weights) == ({"w1": 4.5}, {"w1": 1.0})
+        _, reader = state(client, [*rated, forget("w1", 3)])
+        assert (reader.ratings, reader.history) == ({}, ["w1"])
+        _, reader = state(client, [*rated, forget("w1", 2)])
+        assert reader.ratings == {"w1": 4.5}
 
 
 def test_an_id_that_begins_as_another_is_another_book(client):

@@ -91,6 +91,12 @@ def test_an_answer_tells_them_when_asked(client, key):
     body = {"user_id": "u", "n": 20, "filters": {"authors": ["Author 3"]}}
     plain, asked = (client.post("/v1/recommend", json=body | {"explain": e}, headers=key).json() for e in (False, True))
     assert [item["paths"] for item in plain["items"]] == [[]] * len(plain["items"])
-    expected = {"relation": "same_author", "work_id": "w003", "title": "Title 3", "weight": 0.9}
+    expected = {"relation": "same_author", "work_id": "w003", "title": "Title 3", "weight": 0.9, "rating": 9.0}
     assert asked["items"]
     assert [item["paths"] for item in asked["items"]] == [[expected]] * len(asked["items"])
+    shelved = {"user_id": "v", "kind": "shelve", "work_id": "w003"}
+    client.post("/v1/interactions", json={"events": [shelved]}, headers=key)
+    asked = client.post("/v1/recommend", json=body | {"user_id": "v", "explain": True}, headers=key).json()
+    assert {item["paths"][0]["rating"] for item in asked["items"]} == {None}
+    history = client.get("/v1/users/u/history", headers=key).json()["items"]
+    assert [(item["work_id"], item["rating"]) for item in history] == [("w003", 9.0)]
