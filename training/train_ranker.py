@@ -6,7 +6,7 @@ the blend and teach the trees which of its candidates are read; the test part is
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +17,7 @@ from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import Ranker, write_ranker
 from bookworks.models.reader import ReaderState
 from training.assemble import assemble, drafted
-from training.blend import BlendGrid, as_sessions, choose_blend
+from training.blend import BlendGrid, as_sessions, choose_blend, choose_named
 from training.dataset import TRAIN, VALID, load_dataset
 from training.files import BLEND, BLEND_CHOICES, METRICS, RANKER, write_json
 from training.held_out import HeldOut, make_held_out
@@ -34,6 +34,7 @@ class RankerParams(TreesParams):
     session_length: int = Field(3, ge=1, description="Works a session reader is known by.")
     new_cost: float = Field(0.005, ge=0, description="Recall@20 that other works may lose for each tenth of new works.")
     blend_readers: int = Field(500, ge=1, description="Of these the blend is chosen by so many.")
+    named_readers: int = Field(2000, ge=1, description="… and the weight of named tastes by so many.")
     blend: BlendGrid = BlendGrid()
 
 
@@ -70,9 +71,10 @@ def main() -> None:
     params, options = load_params("train_ranker", RankerParams), load_params("options", Options)
     data = load_dataset()
     valid = make_held_out(data, (TRAIN,), VALID, params.relevant_weight, params.readers)
-    some = valid.some(valid.rows_by_hash(params.blend_readers))
+    some, more = (valid.some(valid.rows_by_hash(n)) for n in (params.blend_readers, params.named_readers))
     draft = drafted(assemble(data))
     blend, choices = choose_blend(draft, some.states, some.relevant, params.blend, params.session_length)
+    blend = replace(blend, named=choose_named(draft.with_blend(blend), more.states, more.relevant, params.blend))
     write_json(BLEND, blend.to_json())
     write_json(BLEND_CHOICES, {tier: asdict(choice) for tier, choice in choices.items()})
 
