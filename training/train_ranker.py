@@ -29,6 +29,7 @@ from training.recommenders.trees import Taught, TreesParams, grow
 class RankerParams(TreesParams):
     """Section `train_ranker`."""
 
+    left_out: tuple[str, ...] = Field(("idle_days",), description="Features that the trees are not taught.")
     relevant_weight: float = Field(0.4, ge=0)
     readers: int = Field(4000, ge=2, description="Validation readers that teach the trees, at most.")
     session_length: int = Field(3, ge=1, description="Works a session reader is known by.")
@@ -38,7 +39,7 @@ class RankerParams(TreesParams):
     blend: BlendGrid = BlendGrid()
 
 
-def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int) -> Taught:
+def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int, names: list[str]) -> Taught:
     """The blend's first `n` works for each reader, with their features, and whether each was read later.
 
     Args:
@@ -46,11 +47,13 @@ def lesson(bundle: Bundle, states: list[ReaderState], known: HeldOut, n: int) ->
         states: what the bundle is told of each reader of `known`; all that these have read before is no candidate.
         known: what they read later.
         n: candidates; as many as every reader has.
+        names: of the features.
     """
     pairs = zip(states, known.states, strict=True)
     found = [bundle.candidates(state, n, whole.history) for state, whole in pairs]
     works = np.stack([candidates.works for candidates in found])
-    rows = np.concatenate([candidates.rows for candidates in found])
+    columns = [bundle.feature_names.index(name) for name in names]
+    rows = np.concatenate([candidates.rows[:, columns] for candidates in found])
     read, others = find_hits(works, known.relevant, known.n_works), others_of(known.relevant, bundle.facts.readers == 0)
     rated = known.n_relevant + np.array([len(whole.history) for whole in known.states])
     return Taught(rows, read, known.n_relevant, others, rated, known.batch.rows)
@@ -81,9 +84,10 @@ def main() -> None:
     n = min(params.candidates, data.n_works // 2)
     bundle, known = draft.with_blend(blend), teachers(valid, n)
     kinds = (known.states, as_sessions(known.states, params.session_length))
-    lessons = [lesson(bundle, states, known, n) for states in kinds] if n and len(known) else []
+    names = [name for name in bundle.feature_names if name not in params.left_out]
+    lessons = [lesson(bundle, states, known, n, names) for states in kinds] if n and len(known) else []
     new_cost = allowed(params.new_cost, bundle.facts.readers == 0)
-    trees, report = grow(lessons, bundle.feature_names, params, options, new_cost)
+    trees, report = grow(lessons, names, params, options, new_cost)
     write_ranker(RANKER, Ranker(trees, params.candidates) if trees else None)
     write_json(RANKER / "report.json", report)
     found = {f"ranker_valid_ndcg_at_20.{name}": value for name, value in report["valid_ndcg_at_20"].items()}
