@@ -45,7 +45,7 @@ class Choice:
 def choose_blend(
     bundle: Bundle, states: list[ReaderState], relevant: list[list[int]], grid: BlendGrid, session_length: int
 ) -> tuple[Blend, dict[str, Choice]]:
-    """Weights of the tiers warm and session, and of named tastes beside short histories; tastes and cold need none."""
+    """Weights of the tiers warm and session; tastes and cold need none, and for `named` see `choose_named`."""
     read = [state.history for state in states]
     warm = _choose(bundle, "warm", states, read, relevant, grid)
     session = _choose(bundle, "session", as_sessions(states, session_length), read, relevant, grid)
@@ -56,11 +56,17 @@ def choose_blend(
         "cold": {POPULARITY: 1.0},
     }
     shares = {"warm": warm.history_share, "session": session.history_share}
-    blend = Blend(tiers, shares)
+    return Blend(tiers, shares), {"warm": warm, "session": session}
+
+
+def choose_named(
+    bundle: Bundle, states: list[ReaderState], relevant: list[list[int]], grid: BlendGrid
+) -> dict[int, float]:
+    """Length of a history -> weight of named tastes beside it, never more beside a longer one."""
     named, most = dict[int, float](), max(grid.named_weights, default=0.0)
     for n in sorted(grid.named_lengths):
-        most = named[n] = min(most, _choose_named(bundle.with_blend(blend), n, states, relevant, grid))
-    return replace(blend, named=named), {"warm": warm, "session": session}
+        most = named[n] = min(most, _choose_named(bundle, n, states, relevant, grid))
+    return named
 
 
 def naming(bundle: Bundle, state: ReaderState, clicks: int) -> ReaderState:
@@ -75,10 +81,12 @@ def _choose_named(
 ) -> float:
     """The weight of named tastes beside a history of so many works; 0 where none ranks surely better.
 
-    Training rows name nothing, so readers name the authors of works that the session is not told of.
+    Training rows name nothing, so readers name the authors of works that the session is not told of; readers of fewer
+    works than that takes do not count, as they would name fewer authors than a new reader does.
     """
     trial = bundle.with_blend(replace(bundle.blend, named={clicks: 1.0}))
-    asked = [(naming(bundle, s, clicks), s.history, r) for s, r in zip(states, relevant, strict=True)]
+    able = [pair for pair in zip(states, relevant, strict=True) if len(pair[0].history) >= clicks + NAMED]
+    asked = [(naming(bundle, state, clicks), state.history, wanted) for state, wanted in able]
     readers = [_Scored(trial, *reader, grid.depth) for reader in asked if reader[0].tastes]
     session = bundle.blend.tiers["session"]
     plain = np.array([session.get(name, 0.0) for name in bundle.sources], dtype=np.float32)

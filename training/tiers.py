@@ -2,62 +2,53 @@
 
 A tenth of the readers and a tenth of the works are taken out of the training rows before anything is fitted; half of
 these works keep no more than their title. Of a reader without id more and more is told: nothing, named authors, some
-clicks, all that was read. All are asked for the same held-out works, and nobody is shown a work of the whole history,
-so the rows can be compared. `measure_new_works` takes out works alone, and leaves what is told of them.
+clicks, both together, all that was read. All are asked for the same held-out works, and nobody is shown a work of the
+whole history, so the rows can be compared. `measure_new_works` takes out works alone, and leaves what is told of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy import sparse
 
 from bookworks.metrics.ranking import Values, find_hits, ndcg_at, recall_at
-from bookworks.models.tastes import TasteIndex
-from training.blend import BlendGrid
-from training.dataset import TEST, TRAIN, Dataset
+from training.blend import NAMED, BlendGrid
+from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.measuring import interval
 from training.recommenders.all import Fitter
-from training.recommenders.base import (
-    Batch,
-    Floats,
-    Lists,
-    Recommender,
-    best_of,
-    best_of_parts,
-    joined,
-    without_history,
-)
-from training.recommenders.blend import Asked, asked
+from training.recommenders.base import Batch, Lists, Recommender, best_of, best_of_parts, joined, without_history
+from training.recommenders.blend import Asked, asked, sample
 from training.recommenders.content import column
 from training.recommenders.floors import PopularityRecommender
+from training.split_files import hold_out
+from training.strangers import CLICKS, Beside, K, Signup, best_unread, first_of, named_of, told_enough
 
-K = 20
 SHARE = 0.1
-CLICKS = (1, 3, 5)
-NAMED = 3  # authors a reader names at signup
+CHOOSING = 2000  # held-out readers that choose the weight of named authors
 KNOWN = "known"  # the part of rows that tell of a stranger, and teach nobody
 TOLD = ("author", "author_id", "series", "series_id", "series_number", "publisher", "year", "year_bin")
 
 
 class Row(NamedTuple):
-    """One tier of one model."""
+    """One tier of one model; where authors are named beside clicks, with the weight that held-out readers chose."""
 
     model: str
     tier: str
     readers: int
     recall: Values
     ndcg: Values
+    named_weight: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Means with their 95 % intervals over readers."""
         numbers = {"recall_at_20": interval(self.recall), "ndcg_at_20": interval(self.ndcg)}
-        return {"model": self.model, "tier": self.tier, "readers": self.readers} | numbers
+        chosen = {} if self.named_weight is None else {"named_weight": self.named_weight}
+        return {"model": self.model, "tier": self.tier, "readers": self.readers} | numbers | chosen
 
 
 @dataclass(frozen=True)
@@ -120,10 +111,15 @@ def _less_told(works: pa.Table, untold: npt.NDArray[np.bool_]) -> pa.Table:
 
 def measure_tiers(names: Sequence[str], data: Dataset, fitter: Fitter) -> Iterator[Row]:
     """Every tier of every model; models are fitted anew, to the colder split."""
-    cold = made_cold(data, fitter.options.seed)
+    cold, seed = made_cold(data, fitter.options.seed), fitter.options.seed
+    inner = hold_out(cold.data, SHARE, seed)
+    earlier = inner.replaced(inner.rows(TRAIN))
     for name in names:
+        weights = _weights_of_named(fitter.fit(name, earlier), inner, earlier, fitter)
+        fitter.forget(earlier)
         model = fitter.fit(name, cold.data)
-        yield from _readers(name, model, cold, fitter.options.seed)
+        yield from _readers(name, model, cold, seed)
+        yield from _both(name, model, weights, cold, fitter)
         yield from _works(name, model, cold, fitter.options.threads)
     yield from _tastes(cold, fitter)
     fitter.forget(cold.data)
@@ -140,50 +136,67 @@ def measure_new_works(names: Sequence[str], data: Dataset, fitter: Fitter) -> It
 def strangers(cold: Cold) -> Asked:
     """Readers who taught nobody, with held-out works and enough history for every tier."""
     known = asked(cold.data, TEST, (KNOWN,))
-    length = np.diff(known.batch.histories.indptr)
-    return known.some(np.flatnonzero((known.batch.rows < 0) & (length >= max(CLICKS))))
+    return told_enough(known.some(np.flatnonzero(known.batch.rows < 0)))
 
 
 def _readers(name: str, model: Recommender, cold: Cold, seed: int) -> Iterator[Row]:
     known = strangers(cold)
     if not len(known.batch):
         return
-    for label, clicks in (("nothing known", 0), *((f"{n} click{'s' * (n > 1)}", n) for n in CLICKS), ("session", None)):
+    for label, clicks in (("nothing known", 0), *((_clicks(n), n) for n in CLICKS), ("session", None)):
         batch = known.batch if clicks is None else replace(known.batch, histories=first_of(known, clicks, seed))
-        lists = [
-            _best(model.scores(part), whole) for part, whole in zip(batch.parts(), known.batch.parts(), strict=True)
-        ]
+        pairs = zip(batch.parts(), known.batch.parts(), strict=True)
+        lists = [best_unread(model.scores(part), whole) for part, whole in pairs]
         yield _row(name, f"new reader, {label}", joined(lists), known)
 
 
+def _clicks(n: int) -> str:
+    return f"{n} click{'s' * (n > 1)}"
+
+
+def _signup(data: Dataset, fitter: Fitter) -> Signup | None:
+    """None where no work has an author."""
+    if not any(column(data, "author_id")):
+        return None
+    return Signup.of(data, PopularityRecommender.fit(data, fitter.config("popularity"), fitter.options))
+
+
 def _tastes(cold: Cold, fitter: Fitter) -> Iterator[Row]:
-    """Named authors and popularity, as the service ranks for a reader who has only signed up."""
-    known, authors = strangers(cold), column(cold.data, "author_id")
-    if not len(known.batch) or not any(authors):
+    known, signup, seed = strangers(cold), _signup(cold.data, fitter), fitter.options.seed
+    if not len(known.batch) or signup is None:
         return
-    index = TasteIndex(cold.data.works)
-    popular = PopularityRecommender.fit(cold.data, fitter.config("popularity"), fitter.options)
-    few = replace(known.batch, histories=first_of(known, NAMED, fitter.options.seed))
-    lists = []
-    for part, whole in zip(few.parts(), known.batch.parts(), strict=True):
-        scores = BlendGrid().tastes_popularity * popular.scores(part)
-        for row, (start, end) in enumerate(zip(part.histories.indptr[:-1], part.histories.indptr[1:], strict=True)):
-            named = {str(authors[work]) for work in part.histories.indices[start:end] if authors[work]}
-            scores[row] += index.scores(index.known(named))
-        lists.append(_best(scores, whole))
+    named = replace(known.batch, histories=named_of(known, seed))
+    pairs = zip(named.parts(), known.batch.parts(), strict=True)
+    lists = [best_unread(signup.scores(part), whole) for part, whole in pairs]
     yield _row("tastes", f"new reader, {NAMED} authors named", joined(lists), known)
 
 
-def first_of(known: Asked, n: int, seed: int) -> sparse.csr_matrix:
-    """`n` works of each history, drawn at random; the fewer are among the more."""
-    histories = known.batch.histories.tocoo()
-    drawn = np.random.default_rng(seed).random(histories.nnz)
-    owner = histories.coords[0]
-    order = np.lexsort((drawn, owner))
-    starts = np.searchsorted(owner[order], np.arange(histories.shape[0]))
-    chosen = order[np.arange(order.size) - starts[owner[order]] < n]
-    where = (owner[chosen], histories.coords[1][chosen])
-    return sparse.csr_matrix((histories.data[chosen], where), shape=histories.shape)
+def _both(name: str, model: Recommender, weights: Mapping[int, float], cold: Cold, fitter: Fitter) -> Iterator[Row]:
+    """Named authors and clicks together."""
+    known, signup = strangers(cold), _signup(cold.data, fitter)
+    if not len(known.batch) or signup is None:
+        return
+    beside = Beside(model, signup, known, fitter.options.seed)
+    for n, weight in weights.items():
+        lists = beside.lists(n, weight)
+        yield _row(name, f"new reader, {NAMED} authors + {_clicks(n)}", lists, known)._replace(named_weight=weight)
+
+
+def _weights_of_named(model: Recommender, inner: Dataset, earlier: Dataset, fitter: Fitter) -> dict[int, float]:
+    """Clicks -> weight of named authors beside them that ranks trained readers' held-out works best.
+
+    Args:
+        model: fitted to `earlier`.
+        inner: with a part `valid`.
+        earlier: its training rows alone.
+        fitter: of seed and configs.
+    """
+    known, signup, seed = told_enough(asked(inner, VALID)), _signup(earlier, fitter), fitter.options.seed
+    if not len(known.batch) or signup is None:
+        return dict.fromkeys(CLICKS, 1.0)
+    some = sample(known, CHOOSING, seed)
+    beside, tried = Beside(model, signup, some, seed), BlendGrid().named_weights
+    return {n: max(tried, key=lambda weight: float(_ndcg(beside.lists(n, weight), some).mean())) for n in CLICKS}
 
 
 def _works(name: str, model: Recommender, cold: Cold, threads: int) -> Iterator[Row]:
@@ -213,11 +226,14 @@ def _of_kind(name: str, tier: str, lists: Lists, known: Asked, kind: npt.NDArray
         yield _row(name, tier, Lists(lists.works[asking], lists.scores[asking]), some)
 
 
-def _best(scores: Floats, whole: Batch) -> Lists:
-    return best_of(without_history(scores, whole.histories), K)
+def _hits(lists: Lists, known: Asked) -> npt.NDArray[np.bool_]:
+    return find_hits(lists.works, known.relevant, known.batch.histories.shape[1])
+
+
+def _ndcg(lists: Lists, known: Asked) -> Values:
+    return ndcg_at(_hits(lists, known), known.n_relevant, K)
 
 
 def _row(name: str, tier: str, lists: Lists, known: Asked) -> Row:
-    hits = find_hits(lists.works, known.relevant, known.batch.histories.shape[1])
     wanted = known.n_relevant
-    return Row(name, tier, len(wanted), recall_at(hits, wanted, K), ndcg_at(hits, wanted, K))
+    return Row(name, tier, len(wanted), recall_at(_hits(lists, known), wanted, K), _ndcg(lists, known))

@@ -332,8 +332,13 @@ class Bundle:
         return centred
 
     def _ranker_of(self, state: ReaderState) -> Ranker | None:
-        """What orders this reader's candidates."""
-        return self.ranker if state.history else None
+        """What orders this reader's candidates.
+
+        Trees were taught by readers who name nothing: where more tastes are named than works are known, the blend's
+        own order stays.
+        """
+        few = TASTES in self.weights_of(state) and len(state.history) < len(self._tastes.known(state.tastes))
+        return self.ranker if state.history and not few else None
 
     def ranked(self, state: ReaderState, scored: Scored, hidden: Iterable[int] = ()) -> Order:
         """The order in which works are shown, without the history and `hidden`.

@@ -90,6 +90,16 @@ def test_named_tastes_stay_beside_the_first_clicks(bundle: Bundle, taught: Bundl
     assert set(mine) <= set(known.pool(named, near, 5).tolist())
 
 
+def test_where_more_is_named_than_known_the_blend_orders(taught: Bundle) -> None:
+    known = copy.copy(taught)
+    known.blend = replace(taught.blend, named={3: 4.0})
+    state = replace(SESSION, history=[0], weights=[1.0], tastes=["Author 3", "poetry"])
+    assert known.ranked(state, known.score(state)).candidates is None
+    longer = replace(state, history=[0, 5], weights=[1.0, 1.0])
+    assert known.ranked(longer, known.score(longer)).candidates is not None
+    assert taught.ranked(state, taught.score(state)).candidates is not None
+
+
 def test_weights_of_named_tastes_are_written_and_read(bundle: Bundle) -> None:
     blend = replace(bundle.blend, named={1: 4.0})
     assert Blend.from_json(json.loads(json.dumps(blend.to_json()))) == blend

@@ -70,7 +70,7 @@ def test_a_filter_that_saw_the_test_part_is_found(seen: tuple[str, ...], tmp_pat
 
 def with_trees(bundle: Bundle, lessons: list[HeldOut]) -> tuple[Bundle, float | None]:
     """The bundle with trees that learned these readers by heart, and what such trees gain for other readers."""
-    taught = _together([lesson(bundle, known.states, known, 20) for known in lessons])
+    taught = _together([lesson(bundle, known.states, known, 20, bundle.feature_names) for known in lessons])
     names, rounds = bundle.feature_names, 30
     params = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5, "num_leaves": 7}
 

@@ -55,7 +55,7 @@ def test_every_stage_runs_and_the_ranker_is_told_of(workspace: Path, monkeypatch
     assert report["trees"] > 0
     bundle = evaluate.finished_bundle(data)
     assert bundle.ranker is not None
-    assert bundle.ranker.trees.names == bundle.feature_names
+    assert bundle.ranker.trees.names == [name for name in bundle.feature_names if name != "idle_days"]
 
 
 def test_the_held_out_rows_teach_the_ranker_and_no_source(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,12 +85,15 @@ def test_a_session_is_not_taught_that_what_was_read_before_is_not_liked(
         return found
 
     monkeypatch.setattr(type(bundle), "candidates", seen)
-    taught = train_ranker.lesson(bundle, sessions, known, 10)
+    names = bundle.feature_names
+    taught = train_ranker.lesson(bundle, sessions, known, 10, names)
     assert len(taught) == len(known) > 0
     assert any(len(state.history) > 2 for state in known.states)
     for works, state in zip(asked, known.states, strict=True):
         assert len(works) == 10
         assert not works & set(state.history)
+    fewer = train_ranker.lesson(bundle, sessions, known, 10, [name for name in names if name != "age"])
+    np.testing.assert_array_equal(fewer.rows, np.delete(taught.rows, names.index("age"), axis=1))
 
 
 @pytest.mark.parametrize("k", [1, 3, 50])

@@ -15,7 +15,7 @@ from bookworks.models.reader import ReaderState
 from tests.support.bundles import SUBJECTS, make_tiny_bundle
 from tests.support.datasets import make_dataset, with_titles
 from training import embed_titles
-from training.blend import BlendGrid, choose_blend
+from training.blend import BlendGrid, choose_blend, choose_named
 from training.embed_titles import EmbeddingCache, EmbedParams, embed
 from training.histories import Histories
 from training.losses import log_inclusion, sampled_softmax
@@ -163,9 +163,11 @@ def test_the_blend_follows_the_source_that_knows(tmp_path: Path) -> None:
     assert choices["warm"].valid_ndcg_at_20 > 0.2
     assert blend.tiers["warm"]["popularity"] <= 0.2
     assert set(blend.tiers) == {"warm", "session", "tastes", "cold"}
-    assert set(blend.named) == {1, 3, 5}
-    assert sorted(blend.named.values(), reverse=True) == [blend.named[n] for n in (1, 3, 5)]
-    assert blend.named[1] > 0  # readers here read works of one subject, a fifteenth of them by the same author
+    named = choose_named(bundle.with_blend(blend), states, relevant, BlendGrid())
+    assert list(named) == [1, 3, 5]
+    assert sorted(named.values(), reverse=True) == list(named.values())
+    assert named[1] > 0  # readers here read works of one subject, a fifteenth of them by the same author
+    assert named[3] == 0  # nobody has read as many works as three clicks and three authors take
     nobody, _ = choose_blend(bundle, [], [], BlendGrid(), 2)
     assert nobody.tiers["warm"]["item_filter"] == 1.0
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.support.datasets import make_dataset
+from training.blend import NAMED, BlendGrid
 from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.params import Options
 from training.recommenders.all import Fitter
-from training.tiers import CLICKS, KNOWN, Row, first_of, made_cold, measure_new_works, measure_tiers, strangers
+from training.strangers import CLICKS, Beside, Signup, best_unread, first_of, named_of
+from training.tiers import KNOWN, Row, made_cold, measure_new_works, measure_tiers, strangers
 
 OPTIONS = Options(seed=3, threads=1)
 
@@ -57,13 +61,37 @@ def test_fewer_clicks_are_among_the_more(data: Dataset) -> None:
         assert (np.diff(histories.indptr) == n).all()
         assert (histories - histories.multiply(known.batch.histories > 0)).nnz == 0
     assert (cut[1] - cut[1].multiply(cut[5] > 0)).nnz == 0
+    named = named_of(known, 3)
+    assert (np.diff(named.indptr) == NAMED).all()
+    assert (named - named.multiply(known.batch.histories > 0)).nnz == 0
+    assert named.multiply(cut[5] > 0).nnz == 0
+
+
+def test_named_authors_beside_clicks_go_from_clicks_alone_to_authors_alone(data: Dataset) -> None:
+    cold = made_cold(data, 3)
+    known, fitter = strangers(cold), Fitter(OPTIONS)
+    model = fitter.fit("content_ease", cold.data)
+    signup = Signup.of(cold.data, fitter.fit("popularity", cold.data))
+    beside = Beside(model, signup, known, 3)
+    clicked, named = (replace(known.batch, histories=which) for which in (first_of(known, 3, 3), named_of(known, 3)))
+    clicks_alone, authors_alone = (
+        best_unread(said, known.batch) for said in (model.scores(clicked), signup.scores(named))
+    )
+    np.testing.assert_array_equal(beside.lists(3, 0.0).works, clicks_alone.works)
+    assert (beside.lists(3, 1e4).works[:, :5] == authors_alone.works[:, :5]).mean() > 0.95
+    assert (beside.lists(3, 1.0).works != clicks_alone.works).any()
 
 
 def test_every_tier_is_measured_and_more_known_is_better(rows: list[Row]) -> None:
     found = {row.tier: row for row in rows}
     readers = [row for tier, row in found.items() if tier.startswith("new reader")]
     assert len({row.readers for row in readers}) == 1
-    assert len(readers) == 6  # nothing, authors, 1, 3, 5 clicks, session
+    assert len(readers) == 9  # nothing, authors, 1, 3, 5 clicks, each with authors, session
+    for clicks in ("1 click", "3 clicks", "5 clicks"):
+        both = found[f"new reader, 3 authors + {clicks}"]
+        assert both.to_json()["named_weight"] in BlendGrid().named_weights
+        assert both.ndcg.mean() > 0
+        assert "named_weight" not in found[f"new reader, {clicks}"].to_json()
     assert found["new reader, session"].ndcg.mean() > found["new reader, 1 click"].ndcg.mean()
     assert found["new reader, 3 authors named"].ndcg.mean() > 0
     assert {"new work, author and title", "new work, title alone"} <= set(found)
