@@ -17,7 +17,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError,
 from kafka import TopicPartition
 
 from bookworks.adapters import clickhouse, kafka
-from bookworks.contracts.records import Decision, Event
+from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.contracts.topics import DECISIONS, INTERACTIONS
 from bookworks.errors import TerminalError, TransientError
 from bookworks.settings import Settings
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 GROUP = "clickhouse"
 _EVENT_COLUMNS = ("event_id", "kind", "user_id", "edition_id", "work_id", "value", "occurred_at", "received_at",
                   "session_id", "surface", "decision_id", "position", "source")  # fmt: skip
+_NO_BOOK = DecisionItem.model_construct(work_id="", position=0, score=0.0)
 _DECISION_COLUMNS = ("decision_id", "user_id", "surface", "bundle_version", "tier", "fallbacks", "occurred_at",
                      "latency_ms", "source", "relaxed", "context")  # fmt: skip
 _ITEM_COLUMNS = {"work_id", "position", "score", "sources", "propensity"}
@@ -147,10 +148,11 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def decision_rows(decision: Decision) -> list[dict[str, Any]]:
-    """Rows of the table decisions: one for each book shown."""
+    """Rows of the table decisions: one for each book shown; of an empty slate one without a book."""
     fields = decision.__dict__
     common = {name: fields[name] for name in _DECISION_COLUMNS} | {"occurred_at": _time(decision.occurred_at)}
-    return [common | item.model_dump(include=_ITEM_COLUMNS) for item in decision.items]
+    items = decision.items or [_NO_BOOK]
+    return [common | item.model_dump(include=_ITEM_COLUMNS) for item in items]
 
 
 def _time(at: datetime) -> str:

@@ -72,7 +72,11 @@ class Audited:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message = {**message, "headers": [*message.get("headers", []), (HEADER, name.encode())]}
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:
+                if "closed" not in str(error):  # else the caller has gone, and there is nobody to tell
+                    raise
 
         token = request_id.set(name)
         try:

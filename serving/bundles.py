@@ -17,6 +17,7 @@ from bookworks.adapters.qdrant import Collection, VectorStore
 from bookworks.contracts.bundle import CHAMPION, vector_collection
 from bookworks.errors import BookworksError, BundleError, TerminalError, TransientError
 from bookworks.models.bundle import Bundle
+from bookworks.models.bundle_files import check_files
 from bookworks.models.reader import ReaderState
 from bookworks.settings import Settings
 from serving import metrics, policy
@@ -125,8 +126,10 @@ class BundleKeeper:
 
     def _prepare(self, version: str) -> Served:
         folder = registry.fetch_bundle(self._settings, version, self._cache)
-        self._before = None  # never three in memory
         try:
+            if self._before is not None:
+                check_files(folder)  # a broken bundle costs no way back
+                self._before = None  # never three in memory
             bundle = Bundle.load(folder)
             if bundle.manifest.version != version:
                 raise BundleError(

@@ -30,7 +30,7 @@ _LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long
     "/signup",
     status_code=201,
     response_model=schemas.SignupResponse,
-    responses=problems(400, 409, 413, 422, 429, 503),
+    responses=problems(400, 409, 413, 415, 422, 429, 503),
     summary="A new reader",
 )
 async def signup(body: schemas.SignupRequest, request: Request) -> Any:
@@ -147,7 +147,7 @@ def _tell_history(platform: Platform, user_id: str, profile: dict[str, Any], lov
 @router.post(
     "/login",
     response_model=schemas.TokenResponse,
-    responses=problems(400, 401, 413, 422, 429, 503),
+    responses=problems(400, 401, 413, 415, 422, 429, 503),
     summary="Tokens for a reader",
 )
 async def login(body: schemas.LoginRequest, request: Request) -> Any:
@@ -195,7 +195,7 @@ def _count(platform: Platform, who: str) -> None:
 @router.post(
     "/refresh",
     response_model=schemas.TokenResponse,
-    responses=problems(400, 401, 413, 422, 429, 503),
+    responses=problems(400, 401, 413, 415, 422, 429, 503),
     summary="The next tokens of a session",
 )
 async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
@@ -217,7 +217,7 @@ async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
     "/logout",
     status_code=204,
     response_class=Response,
-    responses=problems(400, 413, 422, 429, 503),
+    responses=problems(400, 413, 415, 422, 429, 503),
     summary="End a session",
 )
 async def logout(body: schemas.RefreshRequest, request: Request) -> None:

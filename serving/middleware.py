@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import MutableMapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from cachetools import LRUCache
@@ -28,7 +29,7 @@ _TEMPLATES = (
     (re.compile(r"^/v1/users/[^/]+$"), "/v1/users/{user_id}"),
     (re.compile(r"^/v1/users/[^/]+/history$"), "/v1/users/{user_id}/history"),
     (re.compile(r"^/v1/users/[^/]+/history/[^/]+$"), "/v1/users/{user_id}/history/{work_id}"),
-    (re.compile(r"^/v1/users/[^/]+/dismissed-authors/[^/]+$"), "/v1/users/{user_id}/dismissed-authors/{author}"),
+    (re.compile(r"^/v1/users/[^/]+/dismissed-authors/.+$"), "/v1/users/{user_id}/dismissed-authors/{author}"),
     (re.compile(r"^/v1/users/[^/]+/export$"), "/v1/users/{user_id}/export"),
 )
 _FIXED = frozenset(
@@ -80,7 +81,7 @@ class ProbesFirst:
 
 
 class HeadLimit:
-    """Refuses an address (414) or headers (431) that are too long for any request of ours."""
+    """Refuses an address (414) or headers (431) that are too long for any request of ours, and one that is no UTF-8."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -98,10 +99,24 @@ def _of_head(scope: Scope) -> Problem | None:
     url = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
     if url > URL_MAX:
         return Problem(414, "The address is too long", received=f"{url} bytes", allowed=f"{URL_MAX} bytes")
+    for field, part in (("path", scope.get("raw_path") or b""), ("query", scope["query_string"])):
+        if not _is_utf8(unquote_to_bytes(part)):
+            return Problem(
+                400, "The address is no UTF-8", field=field, received=part.decode("latin-1"),
+                allowed="bytes above 127 percent-encoded, as UTF-8",
+            )  # fmt: skip
     headers = sum(len(name) + len(value) for name, value in scope["headers"])
     if headers > HEADERS_MAX:
         return Problem(431, "The headers are too large", received=f"{headers} bytes", allowed=f"{HEADERS_MAX} bytes")
     return None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class BodyLimit:
@@ -149,9 +164,15 @@ class BodyLimit:
 
 
 def _of_json(scope: Scope, body: bytes) -> Problem | None:
-    """What is wrong with a body that says it is JSON; a tenth of the time that the app's own parser takes."""
-    if not body or b"json" not in dict(scope["headers"]).get(b"content-type", b"").lower():
+    """What is wrong with a body that should be JSON; a tenth of the time that the app's own parser takes."""
+    if not body:
         return None
+    types = [value for name, value in scope["headers"] if name == b"content-type"]
+    if [kind.partition(b";")[0].strip().lower() for kind in types] != [b"application/json"]:
+        return Problem(
+            415, "The body must say once that it is JSON", field="header.Content-Type",
+            received=b", ".join(types).decode("latin-1") or "nothing", allowed="application/json",
+        )  # fmt: skip
     try:
         from_json(body, allow_inf_nan=False)
     except ValueError as error:

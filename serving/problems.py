@@ -67,7 +67,7 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status, self.headers = status, headers or {}
-        self.members = {"detail": detail, "field": field, "allowed": allowed, "todo": todo}
+        self.members = {"detail": detail, "field": field and field[:_SHOWN], "allowed": allowed, "todo": todo}
         self.members["received"] = None if received is None else str(received)[:_SHOWN]
 
     def body(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _received(path: str, place: Sequence[str | int], value: object) -> str:
 
 def _short(value: object) -> str:
     if isinstance(value, dict):
-        return f"an object with {', '.join(map(str, list(value)[:10])) or 'no fields'}"
+        return f"an object with {', '.join(str(name)[:_SHOWN] for name in list(value)[:10]) or 'no fields'}"
     return repr(value)
 
 
@@ -171,7 +171,7 @@ def _methods(request: Request) -> str:
     for route in request.app.routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
             methods |= route.methods or set()
-    return ", ".join(sorted(methods))
+    return ", ".join(sorted(methods)) or "GET"
 
 
 def of_fault(error: Exception) -> Response:

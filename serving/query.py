@@ -14,7 +14,8 @@ async def known(request: Request) -> None:
     """
     if not request.query_params:
         return
-    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    path = request.scope["route"].path.replace(":path}", "}")
+    operation = request.app.openapi()["paths"][path][request.method.lower()]
     names = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
     errors = [
         {

@@ -27,7 +27,7 @@ _MS = timedelta(milliseconds=1)
 
 Author = Annotated[
     schemas.CleanId,
-    Path(description="`author_id` or name of an author; one with a slash by id.", examples=["Agatha Christie"]),
+    Path(description="`author_id` or name of an author.", examples=["Agatha Christie"]),
 ]
 
 
@@ -170,7 +170,7 @@ def _as_event(served: Served | None, book_id: str) -> dict[str, str]:
 
 
 @router.put(
-    "/dismissed-authors/{author}",
+    "/dismissed-authors/{author:path}",
     status_code=204,
     response_class=Response,
     responses=problems(401, 403, 404, 422, 429, 503),
@@ -204,7 +204,7 @@ def _dismiss(platform: Platform, user_id: str, author: str) -> None:
 
 
 @router.delete(
-    "/dismissed-authors/{author}",
+    "/dismissed-authors/{author:path}",
     status_code=204,
     response_class=Response,
     responses=problems(401, 403, 422, 429, 503),

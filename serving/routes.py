@@ -47,7 +47,7 @@ BookId = Annotated[
     schemas.CleanId,
     Path(description="Work id, now or formerly, edition id, ISBN-10 or ISBN-13.", examples=["w001"]),
 ]
-UserId = Annotated[schemas.CleanId, Path(description="The reader.")]
+UserId = Annotated[schemas.ReaderId, Path(description="The reader.")]
 
 
 _PROBLEMS: dict[int, tuple[str, dict[str, str]]] = {  # of each status what it says, and an example's further members
@@ -61,6 +61,7 @@ _PROBLEMS: dict[int, tuple[str, dict[str, str]]] = {  # of each status what it s
     ),
     410: ("The cursor is of a bundle that serves no more.", {"field": cursor.FIELD, "todo": "ask for the first page."}),
     413: ("The body is larger than 1 MiB.", {"field": "body", "allowed": "1048576 bytes"}),
+    415: ("The body does not say that it is JSON.", {"field": "header.Content-Type", "allowed": "application/json"}),
     422: (
         "A field is missing, wrong or unknown; the answer names it.",
         {"field": "body.n", "received": "101", "allowed": "at most 100"},
@@ -112,7 +113,7 @@ def new_id() -> str:
 @router.post(
     "/recommend",
     response_model=schemas.RecommendResponse,
-    responses=problems(400, 401, 403, 410, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 410, 413, 415, 422, 429, 503),
     tags=["books"],
     summary="Books for a reader",
 )
@@ -340,7 +341,7 @@ def similar(
 @router.post(
     "/interactions",
     response_model=schemas.InteractionsResponse,
-    responses=problems(400, 401, 403, 409, 413, 422, 429, 503),
+    responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503),
     tags=["readers"],
     summary="What readers did",
 )
@@ -402,7 +403,7 @@ def _events(posted: Sequence[schemas.Interaction], caller: Caller) -> list[Event
             received_at=now,
             event_id=one.event_id or new_id(),
             user_id=user_id,
-            occurred_at=one.occurred_at or now,
+            occurred_at=min(one.occurred_at or now, now),  # a caller's clock may be a little ahead
             **fields,
         )
         if by_id.setdefault((user_id, event.event_id), event) != event:

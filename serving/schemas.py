@@ -36,14 +36,17 @@ PATTERNS = {  # in words
     _USERNAME: "3 to 64 of a-z, 0-9 and . _ @ + -, the first a letter or a digit",
     _CONTEXT_KEY: "1 to 40 of a-z, 0-9 and _, the first a letter",
 }
+_IN_ADDRESSES = _PRINTABLE.replace("[^", "[^/")
+PATTERNS[_IN_ADDRESSES] = "characters that can be printed, on one line, no slash"
 CleanId = Annotated[Id, StringConstraints(pattern=_PRINTABLE)]
+ReaderId = Annotated[Id, StringConstraints(pattern=_IN_ADDRESSES)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_HAS_LETTERS)]
 Username = Annotated[str, StringConstraints(to_lower=True, pattern=_USERNAME)]
 
 
-def _no_truth(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number, not true or false")
+def _a_text(value: Any) -> Any:
+    if not isinstance(value, (str, datetime)):
+        raise ValueError("a time as in RFC 3339, in quotes")
     return value
 
 
@@ -61,11 +64,10 @@ def _born(year: int) -> int:
 
 BirthYear = Annotated[
     int,
-    Field(ge=OLDEST_BIRTH_YEAR, json_schema_extra=lambda schema: schema.update(maximum=clock.now().year)),
-    BeforeValidator(_no_truth),
+    Field(strict=True, ge=OLDEST_BIRTH_YEAR, json_schema_extra=lambda schema: schema.update(maximum=clock.now().year)),
     AfterValidator(_born),
 ]
-Year = Annotated[int, Field(ge=-5000, le=3000), BeforeValidator(_no_truth)]
+Year = Annotated[int, Field(strict=True, ge=-5000, le=3000)]
 ContextKey = Annotated[str, StringConstraints(pattern=_CONTEXT_KEY)]
 
 
@@ -127,14 +129,12 @@ class RecommendRequest(Request):
         max_length=4000,
         description="`next` of an earlier answer to the same reader, for its next page; filters stay as they were.",
     )
-    user_id: CleanId | None = Field(
+    user_id: ReaderId | None = Field(
         None,
         description="The reader. With X-API-Key this or `session` is needed; with a reader's token it may be left out.",
     )
     session: Session | None = Field(None, description="With X-API-Key, instead of `user_id`: a visitor.")
-    n: Annotated[int, Field(ge=1, le=N_MAX), BeforeValidator(_no_truth)] = Field(
-        N_DEFAULT, description="How many books."
-    )
+    n: Annotated[int, Field(strict=True, ge=1, le=N_MAX)] = Field(N_DEFAULT, description="How many books.")
     surface: CleanId = Field("home", description="Where the books are shown; kept with the decision.")
     exclude: list[CleanId] = Field(
         [], max_length=EXCLUDE_MAX, description="Works, editions or ISBNs not to recommend this time."
@@ -358,21 +358,19 @@ class Interaction(Request):
 
     event_id: uuid.UUID | None = Field(None, description="Makes a repeat harmless; left out, the service gives one.")
     kind: ReaderKind
-    user_id: CleanId | None = Field(None, description="As in /v1/recommend.")
+    user_id: ReaderId | None = Field(None, description="As in /v1/recommend.")
     work_id: CleanId | None = None
     edition_id: CleanId | None = Field(None, description="Edition id or ISBN.")
-    value: Annotated[float, Field(ge=0, le=10), BeforeValidator(_no_truth)] | None = Field(
+    value: Annotated[float, Field(strict=True, ge=0, le=10)] | None = Field(
         None, description="A rating, 0 to 10; 0 means read, not rated."
     )
-    occurred_at: Utc | None = Field(
+    occurred_at: Annotated[Utc, BeforeValidator(_a_text)] | None = Field(
         None, description="With a time zone; left out, now.", json_schema_extra={"pattern": _YEARS}
     )
     session_id: CleanId | None = None
     surface: CleanId | None = None
     decision_id: uuid.UUID | None = Field(None, description="Of the slate that showed the book.")
-    position: Annotated[int, Field(ge=0, le=10_000), BeforeValidator(_no_truth)] | None = Field(
-        None, description="In that slate."
-    )
+    position: Annotated[int, Field(strict=True, ge=0, le=10_000)] | None = Field(None, description="In that slate.")
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -436,9 +434,7 @@ class SignupRequest(Request):
     password: str = Field(min_length=10, max_length=200, description="At least 10 characters.")
     country: Name | None = Field(None, description="In words or as ISO 3166-1 code; an unknown one is left out.")
     birth_year: BirthYear | None = None
-    age: Annotated[int, Field(ge=3, le=125), BeforeValidator(_no_truth)] | None = Field(
-        None, description="Instead of birth_year."
-    )
+    age: Annotated[int, Field(strict=True, ge=3, le=125)] | None = Field(None, description="Instead of birth_year.")
     tastes: Tastes = Tastes()
 
     @model_validator(mode="after")

@@ -82,7 +82,7 @@ class Asked(BaseModel):
     year_to: int | None = Field(None, ge=-5000, le=2200, description="Last year; works without a year are left out.")
     author: schemas.CleanId | None = Field(None, description="Words that the author's name must have, in any order.")
     subject: schemas.CleanId | None = Field(None, description="A subject that the work must have, whole.")
-    user_id: schemas.CleanId | None = Field(
+    user_id: schemas.ReaderId | None = Field(
         None, description="With personalised. Needed with X-API-Key; with a reader's token it may be left out."
     )
     personalised: bool | None = Field(
@@ -195,7 +195,7 @@ def _by_isbn(served: Served, query: str, isbn: TypedIsbn) -> tuple[dict[str, Any
     else:
         found = (served.catalogue.index(meant) for meant in isbn.meant)
         hits = [Hit(i, {ISBN_SLIP: _TYPED}) for i in dict.fromkeys(found) if i is not None]
-        detail = "The check digit is wrong: this is no ISBN."
+        detail = "This is no ISBN: the check digit is wrong, or no such number is given out."
         detail += " These books have one that differs by one slip." if hits else " No book has one like it."
     return {"received": query, "isbn13": isbn.isbn13, "valid": isbn.valid, "detail": detail}, hits
 

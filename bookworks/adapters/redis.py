@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
+from operator import itemgetter
 from typing import Any, cast
 
 import redis
@@ -20,7 +22,8 @@ from bookworks.errors import TransientError
 from bookworks.settings import Settings
 
 # One event on one book of one reader. Every step is commutative and may be repeated: the newest time and the greatest
-# weight win, and of too many books the oldest leave, so service and consumer may write in any order.
+# weight win, and of too many books the oldest leave, so service and consumer may write in any order. (A book that has
+# left the history leaves its weight too: coming back, it has that of its later events.)
 _REMEMBER = """
 local book, at, weight, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[6]
 redis.call('EXPIRE', KEYS[5], ttl)
@@ -358,16 +361,16 @@ def note_dismissed_authors(client: redis.Redis) -> None:
 
 
 def read_times(client: redis.Redis, user_id: str) -> dict[str, datetime]:
-    """When the reader last had to do with each book, as far as that is known; also with those read long ago.
+    """When the reader last had to do with each book, as far as that is known; also long ago, or to send it away.
 
     Raises:
         TransientError: Redis does not answer in time.
     """
     pipe = client.pipeline(transaction=False)
-    for key in (online.SEEN, online.HISTORY):  # a book's time in the history is the later one
+    for key in (online.DISMISSED, online.SEEN, online.HISTORY):
         pipe.zrange(key.format(user_id), 0, -1, withscores=True)
     with _translated():
-        rows = [row for found in pipe.execute() for row in found]
+        rows = sorted(chain.from_iterable(pipe.execute()), key=itemgetter(1))  # of two times the later one
     return {book: datetime.fromtimestamp(at_ms / 1000, UTC) for book, at_ms in rows if at_ms > 0}
 
 

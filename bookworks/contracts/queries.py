@@ -11,7 +11,7 @@ RECOMMENDATIONS_PER_BUNDLE = """
 SELECT
     bundle_version,
     uniqExact(decision_id) AS decisions,
-    count() AS recommendations,
+    countIf(work_id != '') AS recommendations,
     uniqExact(user_id) AS readers,
     min(occurred_at) AS first_at,
     max(occurred_at) AS last_at
@@ -40,10 +40,10 @@ FROM (
     SELECT
         CAST(surface, 'String') AS surface,
         'decisions' AS counted_from,
-        count() AS shown,
+        countIf(work_id != '') AS shown,
         countIf(
-            (decision_id, work_id) IN (SELECT decision_id, work_id FROM clicked_works)
-            OR (decision_id, position) IN (SELECT decision_id, position FROM clicked_positions)
+            work_id != '' AND (decision_id, work_id) IN (SELECT decision_id, work_id FROM clicked_works)
+            OR work_id != '' AND (decision_id, position) IN (SELECT decision_id, position FROM clicked_positions)
         ) AS clicks
     FROM decisions FINAL
     GROUP BY surface

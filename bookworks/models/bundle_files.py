@@ -205,10 +205,7 @@ def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
     Raises:
         BundleError: a part is missing, altered, or does not fit.
     """
-    manifest = read_manifest(folder)
-    required = names.OLDER_PARTS if manifest.format_version == names.ONE_MODEL else names.PARTS
-    for name in {*required, *manifest.parts}:
-        _check_part(folder, name, manifest.parts.get(name))
+    manifest = check_files(folder)
     try:
         parts = _open(folder, manifest)
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
@@ -216,6 +213,19 @@ def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
     _check_together(manifest, parts)
     # The checks have looked at every page of the mapped arrays; mapped anew, only those that serve come into memory.
     return manifest, replace(parts, item_item=_item_item(folder, manifest))
+
+
+def check_files(folder: Path) -> Manifest:
+    """The manifest, when every file is there and as it was written; takes hardly any memory.
+
+    Raises:
+        BundleError: a part is missing or altered.
+    """
+    manifest = read_manifest(folder)
+    required = names.OLDER_PARTS if manifest.format_version == names.ONE_MODEL else names.PARTS
+    for name in {*required, *manifest.parts}:
+        _check_part(folder, name, manifest.parts.get(name))
+    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -48,6 +48,16 @@ def test_a_decision_becomes_one_row_for_each_book():
     ] * 3
 
 
+def test_an_empty_slate_is_a_row_without_a_book():
+    decision = Decision.model_validate(
+        COMMON | {"decision_id": IDENTIFIER, "user_id": "u", "surface": "home", "bundle_version": "v", "tier": "warm",
+                  "occurred_at": "2025-01-01T00:00:00Z", "latency_ms": 2.0, "n": 0, "items": []}
+    )  # fmt: skip
+    (row,) = decision_rows(decision)
+    assert row.keys() == columns("decisions")
+    assert (str(row["decision_id"]), row["work_id"], row["position"]) == (IDENTIFIER, "", 0)
+
+
 def refusal(name):
     return DatabaseError(f"Code: 1. DB::Exception: no. ({name})", name=name)
 

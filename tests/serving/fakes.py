@@ -24,7 +24,7 @@ from serving.bundles import Served
 from serving.catalogue import Catalogue
 from serving.kept import Answer, packed, unpacked
 from serving.keys import Key, KeyRing, digest_of
-from serving.policy import Policy, load
+from serving.policy import Policy
 from serving.rules import Rules
 from serving.sessions import Session
 from serving.spool import Intake
@@ -288,10 +288,10 @@ class FakePlatform:
         return Intake(self.settings, self.stream)  # type: ignore[arg-type]
 
 
-SHIPPED = load()
+NO_RULES = Policy()
 
 
-def served(folder: Path, with_vectors: bool = True, policy: Policy = SHIPPED) -> Served:
+def served(folder: Path, with_vectors: bool = True, policy: Policy = NO_RULES) -> Served:
     bundle = Bundle.load(folder)
     vectors = FakeCollection(bundle.item_vectors) if with_vectors else None
     catalogue = Catalogue(bundle)

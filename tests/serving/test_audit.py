@@ -1,5 +1,6 @@
 """The id of a request, and the lines that requests leave which matter for security."""
 
+import asyncio
 import io
 import json
 import logging
@@ -100,3 +101,19 @@ def test_the_process_writes_the_line_as_it_is(client, monkeypatch):
     client.get("/v1/users/r001")
     (line,) = output.getvalue().splitlines()
     assert json.loads(line)["status"] == 401
+
+
+def test_a_caller_who_has_gone_is_no_fault_of_ours():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message):
+        raise RuntimeError(f"unable to perform operation on <TCPTransport>; the handler is {state}")
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    state = "closed"
+    asyncio.run(audit.Audited(app)(dict(scope), None, send))
+    state = "on fire"
+    with pytest.raises(RuntimeError, match="fire"):
+        asyncio.run(audit.Audited(app)(dict(scope), None, send))

@@ -153,3 +153,21 @@ def test_a_connection_ends_after_so_many_requests_and_others_have_their_own_coun
         return [await closed(connection) for connection in (one, one, other, one, one, one, one, other, other, None)]
 
     assert asyncio.run(ask()) == [False, False, False, True, False, False, True, False, True, False]
+
+
+@pytest.mark.parametrize("address", ["/v1/search?q=%ff%fe", "/v1/users/%ff", "/v1/books/%ED%A0%80", "/v1/search?%fe=1"])
+def test_an_address_that_is_no_utf8_is_refused(client, address):
+    is_problem(client.get(address), 400, field="query" if "?" in address else "path")
+
+
+@pytest.mark.parametrize(
+    "types", [[], ["text/plain"], ["application/x-www-form-urlencoded"], ["application/json", "text/plain"]]
+)
+def test_a_body_says_once_that_it_is_json(client, key, types):
+    headers = [*key.items(), *(("Content-Type", kind) for kind in types)]
+    answer = client.post("/v1/recommend", content=b'{"user_id": "u"}', headers=headers)
+    is_problem(
+        answer, 415, field="header.Content-Type", received=", ".join(types) or "nothing", allowed="application/json"
+    )
+    said = {**key, "Content-Type": "application/json; charset=utf-8"}
+    assert client.post("/v1/recommend", content=b'{"user_id": "u"}', headers=said).status_code == 200

@@ -281,6 +281,25 @@ def test_going_back_needs_no_loading(keeper, tmp_path):
         assert keeper.current is served[turn]
 
 
+def test_a_broken_bundle_costs_no_way_back_and_never_are_three_in_memory(keeper, tmp_path, monkeypatch):
+    first, second, third = (make_tiny_bundle(tmp_path / "cache", seed=seed).name for seed in (1, 2, 3))
+    served = []
+    for version in (first, second):
+        names(keeper, version)
+        keeper.refresh()
+        served.append(keeper.current)
+    (tmp_path / "cache" / third / ITEM_VECTORS).write_bytes(b"rubbish")
+    names(keeper, third)
+    keeper.refresh()
+    assert (keeper.current, keeper._before) == (served[1], served[0])
+    keeper._refusal = keeper._refusal._replace(again_at=0.0)
+    whole, load = make_tiny_bundle(tmp_path / "cache", seed=3).name, Bundle.load
+    names(keeper, whole)
+    monkeypatch.setattr(Bundle, "load", lambda folder: load(folder) if keeper._before is None else pytest.fail("three"))
+    keeper.refresh()
+    assert (keeper.current.version, keeper._before) == (whole, served[1])
+
+
 def test_the_keeper_starts_with_the_last_one_when_the_registry_is_away(keeper, tmp_path):
     folder = make_tiny_bundle(tmp_path / "cache")
     names(keeper, folder.name)

@@ -16,8 +16,10 @@ def written(tmp_path, text):
     return path
 
 
-def test_the_shipped_file_says_what_the_code_does_by_itself():
-    assert load() == Policy()
+def test_the_shipped_rules_differ_from_none_in_what_every_slate_should_have():
+    shipped, off = load(), Policy()
+    assert (shipped.limits.author, shipped.limits.series, shipped.series_in_order) == (3, 2, True)
+    assert shipped.model_copy(update={"limits": off.limits, "series_in_order": False}) == off
 
 
 def test_a_file_may_leave_out_what_it_does_not_change(tmp_path):

@@ -73,6 +73,8 @@ def test_of_a_batch_every_interaction_counts(client, platform, key):
     me = bearer(platform, "r001")
     assert client.post("/v1/interactions", json=batch, headers=me).status_code == 200
     is_problem(client.post("/v1/interactions", json=batch, headers=me), 429, allowed="5 a minute")
+    two = {"events": batch["events"][:2]}
+    assert client.post("/v1/interactions", json=two, headers=me).status_code == 200, "what was refused does not count"
     for _ in range(2):
         assert client.post("/v1/interactions", json=batch, headers=key).status_code == 200
 

@@ -102,8 +102,15 @@ def test_a_book_that_the_catalogue_does_not_have_can_be_taken_out(did, call, pla
 def test_a_clock_that_is_ahead_does_not_save_a_book(did, call, platform):
     soon = clock.now() + readers.timedelta(minutes=4)
     did({"kind": "click", "work_id": "w001", "occurred_at": soon.isoformat()})
-    assert call("DELETE", "/history/w001").status_code == 204
-    assert all(event.occurred_at > soon for event in platform.stream.events if event.kind == "forget")
+    did({"kind": "dismiss", "work_id": "w002", "occurred_at": soon.isoformat()})
+    for work in ("w001", "w002"):
+        assert call("DELETE", f"/history/{work}").status_code == 204
+    happened = [event for event in platform.stream.events if event.kind != "forget"]
+    assert all(event.occurred_at <= event.received_at < soon for event in happened), "an event is not of the future"
+    reader = platform.history.readers[ME]
+    assert (reader.history, reader.dismissed) == ([], set())
+    did({"kind": "loan", "work_id": "w001"})
+    assert reader.history == ["w001"], "what is done after it counts again"
 
 
 def test_nothing_is_forgotten_by_half(did, call, platform):
