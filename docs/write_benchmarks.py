@@ -11,16 +11,19 @@ RESULTS = Path(__file__).with_name("benchmarks")
 
 HEAD = """# Benchmarks
 
-Every number on this page comes from `bookworks bench serving|stream|works|search|up|demo|make`, which write JSON with
-the machine, the medians and the spread of the rounds, and where there is one the ratio to a baseline measured in the
-same run. `python docs/write_benchmarks.py` writes the page from these files (`docs/benchmarks/`); a test compares it
-with them.
+Every number on this page comes from `bookworks bench serving|failures|stream|works|search|up|demo|make`, which write
+JSON with the machine, the medians and the spread of the rounds, and where there is one the ratio to a baseline measured
+in the same run. `python docs/write_benchmarks.py` writes the page from these files (`docs/benchmarks/`); a test
+compares it with them.
 
 `search-…` is of real catalogues, and of one made by `bookworks simulate catalogue`. Queries are titles drawn by
 a seed: as they are, with one slip of the pen, with two, with the words in another order, and behind the author's name.
 Figures are shares of queries whose book comes first or among the first ten, and milliseconds a query in the process,
 while others worked on the machine; dense lists and HTTP come on top in the service. `memory` is by how much the process
 grew; about half of it is free again for what comes next.
+
+`failures` counts calls of all kinds while one part after the other is away: answered, refused as docs/users/service.md
+says, and all else, `unexplained`. Tests ran beside it: its milliseconds are no measure of the service.
 """
 
 
