@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from bookworks.models.rows_by_name import rows_by_name
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -56,7 +57,7 @@ class Facets:
     def __init__(self, works: pa.Table) -> None:
         self._n = works.num_rows
         self._works_of = {
-            field: _grouped([works[name] for name in names if name in works.column_names])
+            field: rows_by_name([works[name] for name in names if name in works.column_names], folded)
             for field, names in _COLUMNS.items()
         }
         self.years = _years(works)
@@ -107,25 +108,3 @@ def _years(works: pa.Table) -> npt.NDArray[np.float32]:
         return np.full(works.num_rows, np.nan, dtype=np.float32)
     years = works["year"].cast(pa.float32()).to_numpy()
     return np.asarray(years, dtype=np.float32)
-
-
-def _grouped(columns: list[pa.ChunkedArray]) -> dict[str, Ints]:
-    groups: dict[str, list[Ints]] = {}
-    for column in columns:
-        values, rows = _pairs(column.combine_chunks())
-        coded = values.dictionary_encode()
-        codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
-        order = np.argsort(codes, kind="stable")
-        names = coded.dictionary.to_pylist()
-        starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
-        for name, start, end in zip(names, starts, starts[1:], strict=False):
-            groups.setdefault(folded(str(name)), []).append(rows[order[start:end]])
-    groups.pop("", None)
-    return {name: parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)) for name, parts in groups.items()}
-
-
-def _pairs(column: pa.Array) -> tuple[pa.Array, Ints]:
-    """Values, and of each the row that it stands in."""
-    if pa.types.is_list(column.type):
-        return pc.list_flatten(column), pc.list_parent_indices(column).to_numpy().astype(np.int64)
-    return column, np.arange(len(column))

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bookworks.models.rows_by_name import rows_by_name
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 FIELDS = ("author", "author_id", "series")
@@ -18,14 +20,8 @@ class TasteIndex:
 
     def __init__(self, works: pa.Table) -> None:
         self.n_works = works.num_rows
-        found: dict[str, list[int]] = {}
-        for name in FIELDS:
-            if name in works.column_names:
-                _add(found, ((value, row) for row, value in enumerate(works[name].to_pylist())))
-        if "subjects" in works.column_names:
-            rows = works["subjects"].to_pylist()
-            _add(found, ((value, row) for row, values in enumerate(rows) for value in values or ()))
-        self._works_of = {name: np.unique(np.array(rows, dtype=np.int64)) for name, rows in found.items()}
+        columns = [works[name] for name in (*FIELDS, "subjects") if name in works.column_names]
+        self._works_of = rows_by_name(columns, lambda name: name.strip().lower())
 
     def known(self, tastes: Iterable[str]) -> list[str]:
         """Those tastes that match at least one work, lower case, each once, in the order they were named."""
@@ -53,9 +49,3 @@ class TasteIndex:
             total += weight
         scores /= np.float32(total or 1.0)
         return scores
-
-
-def _add(found: dict[str, list[int]], pairs: Iterable[tuple[str | None, int]]) -> None:
-    for value, row in pairs:
-        if value:
-            found.setdefault(value.strip().lower(), []).append(row)
