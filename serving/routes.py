@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import orjson
 import uuid_utils
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
@@ -124,7 +125,8 @@ async def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, req
     the next page: up to 500 books in the order of the first page, whatever the reader does meanwhile.
     """
     started, served, platform = time.perf_counter(), served_of(request), platform_of(request)
-    return await _BOOKS.run(lambda: _recommend(platform, served, body, caller, started))
+    answer = await _BOOKS.run(lambda: _recommend(platform, served, body, caller, started))
+    return Response(orjson.dumps(answer), media_type="application/json")  # checked by tests, not each time
 
 
 def _recommend(

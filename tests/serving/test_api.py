@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
 
 from bookworks import clock
-from serving import auth, door, routes
+from serving import auth, door, routes, schemas
 from serving.app import make_app
 from serving.middleware import BODY_MAX, BodyLimit, endpoint_of
 from serving.policy import Policy
@@ -618,3 +618,12 @@ def test_the_docs_page_needs_no_other_machine(client):
     assert "https://" not in html
     assert client.get("/docs/files/swagger-ui-bundle.js").status_code == 200
     assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_an_answer_is_what_its_schema_says_field_by_field(client, key, explain):
+    client.post(
+        "/v1/interactions", json={"events": [{"user_id": "u", "kind": "click", "work_id": "w003"}]}, headers=key
+    )
+    body = client.post("/v1/recommend", json={"user_id": "u", "explain": explain}, headers=key).json()
+    assert schemas.RecommendResponse.model_validate(body).model_dump(mode="json") == body
