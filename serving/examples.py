@@ -76,7 +76,7 @@ USER = {
     "fallbacks": [],
 }  # fmt: skip
 CURRENT_MODELS = {
-    "version": _BUNDLE["bundle_version"], "format_version": 3, "created_at": _AT, "git_commit": "0" * 40,
+    "version": _BUNDLE["bundle_version"], "format_version": 4, "created_at": _AT, "git_commit": "0" * 40,
     "data_version": "5d41402a", "snapshot_id": "7", "mlflow_run_id": "", "n_works": 120, "n_users": 40,
     "embedding_dim": 8, "vector_index": True,
     "models": [{"name": "item_filter", "weights": {"warm": 1.0, "session": 1.0}, "bytes": 21000}],

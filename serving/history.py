@@ -35,7 +35,7 @@ class History:
         return self._reads.call(lambda: redis.read_reader(self._client, user_id))
 
     def times(self, user_id: str) -> dict[str, datetime]:
-        """When the reader last had to do with each book of its history, the latest first.
+        """When the reader last had to do with each book, as far as that is known.
 
         Raises:
             TransientError: Redis does not answer.
@@ -107,13 +107,13 @@ class History:
         """
         self._writes.call(lambda: redis.forget_logins(self._client, who))
 
-    def count_calls(self, who: str, calls: int = 1) -> tuple[int, int]:
-        """Count calls; returns how many there were in the running minute, and its rest in seconds.
+    def count_calls(self, who: str, most: int, calls: int = 1) -> tuple[int, int]:
+        """Count calls, but those above `most`; returns how many there were in the running minute, and its rest in s.
 
         Raises:
             TransientError: Redis does not answer.
         """
-        return self._writes.call(lambda: redis.count_calls(self._client, who, calls))
+        return self._writes.call(lambda: redis.count_calls(self._client, who, most, calls))
 
     def close(self) -> None:
         """End the connections."""

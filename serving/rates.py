@@ -6,7 +6,6 @@ A limit of 0 is none, and costs nothing. Without Redis there is none either; `bo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from fastapi import Depends, Request
@@ -54,13 +53,13 @@ async def take(platform: Platform, routes: str, kind: Kind, who: str, calls: int
     if not limit:
         return
     try:
-        counted, left_s = await run_in_threadpool(lambda: platform.history.count_calls(f"{routes}:{kind}:{who}", calls))
+        counted, left_s = await run_in_threadpool(
+            lambda: platform.history.count_calls(f"{routes}:{kind}:{who}", limit, calls)
+        )
     except TransientError:
         metrics.FALLBACKS.labels(PART).inc()
         return
     if counted > limit:
-        if routes == EVENTS:
-            await _give_back(platform, f"{routes}:{kind}:{who}", calls)
         metrics.CALLS_REFUSED.labels(routes, kind).inc()
         raise Problem(
             429,
@@ -69,12 +68,6 @@ async def take(platform: Platform, routes: str, kind: Kind, who: str, calls: int
             todo=f"wait {left_s} s.",
             headers={"Retry-After": str(left_s)},
         )
-
-
-async def _give_back(platform: Platform, counted: str, calls: int) -> None:
-    """What was refused is not taken from what is left."""
-    with suppress(TransientError):
-        await run_in_threadpool(lambda: platform.history.count_calls(counted, -calls))
 
 
 async def count_address(request: Request, routes: str) -> None:

@@ -82,10 +82,12 @@ for _, book in ipairs(redis.call('HKEYS', KEYS[6])) do
 end
 return 1
 """
-# So many more in a window that begins with its first: how many there were, and in how many ms it ends.
+# So many more in a window that begins with its first: how many there were with them, and in how many ms it ends. Those
+# that are too many do not count.
 _COUNT = """
 local calls = redis.call('INCRBY', KEYS[1], ARGV[2])
 if calls == tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+if calls > tonumber(ARGV[3]) then redis.call('DECRBY', KEYS[1], ARGV[2]) end
 return {calls, redis.call('PTTL', KEYS[1])}
 """
 # A decision for a while; of a reader's too many the oldest leave.
@@ -406,8 +408,10 @@ def forget_logins(client: redis.Redis, who: str) -> None:
         client.delete(online.LOGIN_ATTEMPTS.format(who))
 
 
-def count_calls(client: redis.Redis, who: str, calls: int = 1) -> tuple[int, int]:
+def count_calls(client: redis.Redis, who: str, most: int, calls: int = 1) -> tuple[int, int]:
     """Count more calls, in one round trip; returns how many there were in the running minute, and its rest in s.
+
+    Where these are more than `most`, the last ones are not counted.
 
     Raises:
         TransientError: Redis does not answer.
@@ -415,7 +419,7 @@ def count_calls(client: redis.Redis, who: str, calls: int = 1) -> tuple[int, int
     script = client.register_script(_COUNT)
     with _translated():
         counted, left_ms = cast(
-            "Any", script(keys=[online.CALLS.format(who)], args=[online.CALLS_WINDOW_S * 1000, calls])
+            "Any", script(keys=[online.CALLS.format(who)], args=[online.CALLS_WINDOW_S * 1000, calls, most])
         )
     return int(counted), max(1, -(-int(left_ms) // 1000))
 

@@ -72,11 +72,13 @@ class FakeHistory:
         self.logins[who] += 1
         return self.logins[who]
 
-    def count_calls(self, who: str, calls: int = 1) -> tuple[int, int]:
+    def count_calls(self, who: str, most: int, calls: int = 1) -> tuple[int, int]:
         if self.away:
             raise TransientError("away")
-        self.calls[who] += calls
-        return self.calls[who], 42
+        counted = self.calls[who] + calls
+        if counted <= most:
+            self.calls[who] = counted
+        return counted, 42
 
     def forget_logins(self, who: str) -> None:
         del self.logins[who]

@@ -582,15 +582,12 @@ ENDPOINTS = {
 }
 
 
-def _references(value):
+def objects_in(value):
+    """Every object of a JSON document, the document itself among them."""
     if isinstance(value, dict):
-        if "$ref" in value:
-            yield value["$ref"]
-        for one in value.values():
-            yield from _references(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _references(one)
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects_in(one)
 
 
 def test_the_openapi_page_is_complete(client):
@@ -598,7 +595,7 @@ def test_the_openapi_page_is_complete(client):
     assert page["openapi"].startswith("3.1")
     assert {(method, path) for path, methods in page["paths"].items() for method in methods} == ENDPOINTS
     schemas = page["components"]["schemas"]
-    for reference in _references(page):
+    for reference in (one["$ref"] for one in objects_in(page) if "$ref" in one):
         assert reference.rpartition("/")[2] in schemas
     for schema in schemas.values():
         Draft202012Validator.check_schema(schema)

@@ -14,6 +14,7 @@ from serving.app import make_app
 from serving.problems import MEDIA_TYPE
 from tests.serving.fakes import KEY, FakePlatform, served
 from tests.serving.process import eventually
+from tests.serving.test_api import objects_in
 from tests.serving.test_process import free_port
 
 
@@ -43,18 +44,13 @@ def test_answers_are_what_the_page_says(address, tmp_path):
     assert int(made[1]) > 500, done.stdout[-2000:]
 
 
-def with_examples(value):
+def with_examples(page):
     """Each schema or content of a page that has examples, with these."""
-    if isinstance(value, dict):
-        if isinstance(value.get("examples"), list):
-            yield value, value["examples"]
-        if "example" in value and "schema" in value:
-            yield value["schema"], [value["example"]]
-        for one in value.values():
-            yield from with_examples(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from with_examples(one)
+    for one in objects_in(page):
+        if isinstance(one.get("examples"), list):
+            yield one, one["examples"]
+        if "example" in one and "schema" in one:
+            yield one["schema"], [one["example"]]
 
 
 def test_every_example_is_valid(client):

@@ -83,15 +83,17 @@ def test_of_a_batch_every_interaction_counts(client, platform, key):
 def test_calls_are_counted_in_one_command_for_a_minute_from_the_first(stack):
     client, who = redis.connect(stack.need("redis")), f"recommend:reader:{uuid.uuid4()}"
     try:
-        assert redis.count_calls(client, who) == (1, online.CALLS_WINDOW_S)
+        assert redis.count_calls(client, who, 40) == (1, online.CALLS_WINDOW_S)
         key = online.CALLS.format(who)
         client.pexpire(key, 1500)
         before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
-        assert redis.count_calls(client, who) == (2, 2)
+        assert redis.count_calls(client, who, 40) == (2, 2)
         assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
         client.pexpire(key, 1)
         time.sleep(0.01)
-        assert redis.count_calls(client, who)[0] == 1
-        assert redis.count_calls(client, who, 30)[0] == 31
+        assert redis.count_calls(client, who, 40)[0] == 1
+        assert redis.count_calls(client, who, 40, 30)[0] == 31
+        assert redis.count_calls(client, who, 40, 30)[0] == 61, "too many, and so not counted"
+        assert redis.count_calls(client, who, 40, 9)[0] == 40
     finally:
         client.close()
