@@ -231,7 +231,7 @@ class Settings(BaseSettings):
     spark_shuffle_partitions: int = Field(8, ge=1, description="Spark shuffle partitions.")
     spark_executor_memory: Memory = Field("1g", description="Heap of a Spark executor, when the master is not local.")
     spark_java_options: str = Field(
-        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:MetaspaceSize=256m",
         description="JVM options of the Spark driver; the default starts fast, for long jobs leave it empty.",
     )
     spark_ui: bool = Field(False, description="Whether a running Spark job serves its web page.")

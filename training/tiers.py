@@ -221,7 +221,7 @@ def _of_works(model: Recommender, part: Batch, shown: npt.NDArray[np.bool_]) -> 
 def _of_kind(name: str, tier: str, lists: Lists, known: Asked, kind: npt.NDArray[np.bool_]) -> Iterator[Row]:
     wanted = [[work for work in works if kind[work]] for works in known.relevant]
     asking = np.array([bool(works) for works in wanted])
-    some = Asked(known.readers, known.batch, wanted).some(np.flatnonzero(asking))
+    some = replace(known, relevant=wanted).some(np.flatnonzero(asking))
     if asking.any():
         yield _row(name, tier, Lists(lists.works[asking], lists.scores[asking]), some)
 

@@ -11,6 +11,9 @@ from bookworks.errors import TerminalError, TransientError
 from bookworks.settings import Settings
 
 
+TRIES = 3  # of a request that may be sent twice
+
+
 class Airflow:
     """A client of one Airflow API server; logs in at the first call and again when the token ends."""
 
@@ -28,7 +31,8 @@ class Airflow:
 
     def trigger(self, dag_id: str, params: dict[str, Any]) -> str:
         """Start a run by hand and return its id."""
-        answer = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": params})
+        body = {"logical_date": None, "conf": params}
+        answer = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", tries=1, json=body)
         return str(answer["dag_run_id"])
 
     def unpause(self, dag_id: str) -> None:
@@ -67,13 +71,13 @@ class Airflow:
         content = self._call("GET", path, headers={"Accept": "application/json"})["content"]
         return [str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content]
 
-    def _call(self, method: str, path: str, **options: Any) -> Any:
+    def _call(self, method: str, path: str, tries: int = TRIES, **options: Any) -> Any:
         if "Authorization" not in self._http.headers:
             self._login()
-        answer = self._send(method, path, **options)
+        answer = self._send(method, path, tries, **options)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._login()
-            answer = self._send(method, path, **options)
+            answer = self._send(method, path, tries, **options)
         if answer.is_success:
             return answer.json()
         kind = TransientError if answer.status_code >= 500 else TerminalError
@@ -85,7 +89,7 @@ class Airflow:
 
     def _login(self) -> None:
         user = {"username": self._settings.airflow_user, "password": self._settings.airflow_password.get_secret_value()}
-        answer = self._send("POST", "/auth/token", json=user)
+        answer = self._send("POST", "/auth/token", TRIES, json=user)
         if not answer.is_success:
             raise TerminalError(
                 "Airflow does not accept our user",
@@ -94,10 +98,12 @@ class Airflow:
             )
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, tries: int, **options: Any) -> httpx.Response:
         try:
             return self._http.request(method, path, **options)
         except httpx.TransportError as error:
+            if tries > 1:  # a busy server lets one request time out, and answers the next
+                return self._send(method, path, tries - 1, **options)
             raise TransientError(
                 f"Airflow does not answer at {self._settings.airflow_url}",
                 received=f"{type(error).__name__}: {error}",

@@ -19,9 +19,9 @@ from infra.local import showcase
 from infra.local.follow import follow
 from tests.e2e.book_crossing_slice import write_slice
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]  # five minutes on two idle cores
 SIZES = ["--works=400", "--readers=400", "--events=24000", "--plays=5"]
-BOOKS_OF_SLICE = 300
+BOOKS_OF_SLICE = 150
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -16,19 +16,21 @@ from training.dataset import TRAIN, VALID, Dataset
 from training.params import Options
 from training.recommenders.all import Fitter
 from training.recommenders.base import Batch
-from training.recommenders.blend import Blend, BlendParams, Mix, asked, same_work
+from training.recommenders.blend import Blend, BlendParams, Mix, asked, held_out_of, same_work
 from training.recommenders.content import (
     ContentEaseParams,
     ContentEaseRecommender,
     NextInSeriesParams,
     NextInSeriesRecommender,
     expected_readers,
+    readers_of,
 )
 from training.recommenders.item_item import ItemFilterParams, ItemFilterRecommender
 from training.recommenders.new_works import allowed, as_far_as, recall_of_others
 from training.recommenders.ranker import Ranker, RankerParams, candidates_of, earlier, feature_names
 from training.recommenders.trees import Taught, TreesParams, calibrate, grow, new_bonus
 from training.split_files import hold_out
+from training.work_facts import facts_of
 
 OPTIONS = Options(seed=3, threads=1)
 BLEND = BlendParams(sources=("item_filter", "same_author"), weights={"item_filter": 1.0, "same_author": 0.5})
@@ -88,6 +90,19 @@ def test_new_works_get_a_bonus_that_costs_the_others_no_more() -> None:
     assert new_bonus(taught, scores, new, steps, 0.003) == 0.75
     assert new_bonus(taught, scores, new, steps, 1.0) == 1.0
     assert new_bonus(taught, scores, np.zeros_like(new), steps, 1.0) == 0.0
+
+
+def test_what_nobody_has_read_is_no_lesson(data: Dataset) -> None:
+    known = without_readers(data, 0, 1)
+    inner = next(earlier(known, SMALL, 3))
+    held = held_out_of(known, inner)
+    blend, facts = Blend.fit(inner, BLEND.model_copy(update={"new_lift": 9.0}), OPTIONS), facts_of(inner)
+    everything, lessons = (
+        np.unique(candidates_of(blend, facts, held.batch, 20, untried)[0].works) for untried in (None, held.untried)
+    )
+    assert {0, 1} <= set(everything.tolist())
+    assert not {0, 1} & set(lessons.tolist())
+    assert set(np.flatnonzero(readers_of(inner) == 0).tolist()) & set(lessons.tolist()), "what was made new is"
 
 
 def test_probabilities_are_calibrated() -> None:
@@ -177,9 +192,10 @@ def test_new_works_are_lifted_where_they_are_liked(data: Dataset) -> None:
 
 def test_new_works_go_as_far_as_the_cost_allows() -> None:
     costs = {1.0: 0.20, 1.5: 0.199, 2.0: 0.196, 3.0: 0.1999}
-    assert as_far_as(0.003, list(costs), costs.__getitem__) == 1.5
-    assert as_far_as(0.0001, list(costs), costs.__getitem__) == 1.0
-    assert as_far_as(1.0, list(costs), costs.__getitem__) == 3.0
+    assert as_far_as(0.003, list(costs), costs.__getitem__, 0.2) == 1.5
+    assert as_far_as(0.005, list(costs), costs.__getitem__, 0.2) == 3.0
+    assert as_far_as(0.005, list(costs), costs.__getitem__, 0.202) == 1.5, "showing them at all costs something, too"
+    assert as_far_as(0.0001, list(costs), costs.__getitem__, 0.2) == 1.0
 
 
 def test_few_new_works_may_cost_less() -> None:
@@ -190,7 +206,7 @@ def test_few_new_works_may_cost_less() -> None:
     assert allowed(0.003, new) == pytest.approx(0.006)
     new[10:] = False
     new[0] = False
-    assert as_far_as(allowed(0.003, new), (1.0, 2.0), lambda step: 0.2) == 1.0
+    assert as_far_as(allowed(0.003, new), (1.0, 2.0), lambda step: 0.2, 0.2) == 1.0
 
 
 def test_recall_of_others_leaves_new_works_out() -> None:
@@ -220,6 +236,9 @@ def test_where_works_are_new_as_many_are_held_out(data: Dataset) -> None:
     assert (
         np.unique(inner.rows(TRAIN)["reader"].to_numpy()).size == np.unique(known.rows(TRAIN)["reader"].to_numpy()).size
     )
+    shown = ~held_out_of(known, inner).untried
+    assert np.flatnonzero(~shown).tolist() == list(range(8)), "nothing held out can tell of them"
+    assert not held_out_of(inner, inner).untried.any(), "a part `valid` of its own can"
     full = hold_out(data, 0.1, 5)
     assert np.unique(full.rows(TRAIN)["work"].to_numpy()).size == data.n_works
     assert full.rows(TRAIN).num_rows + full.rows(VALID).num_rows == data.rows(TRAIN).num_rows

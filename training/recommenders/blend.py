@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy import sparse
 
-from bookworks.metrics.ranking import Values, find_hits, ndcg_at
+from bookworks.metrics.ranking import Ranked, Values, find_hits, ndcg_at
 from training.dataset import TRAIN, VALID, Dataset
 from training.params import Options, Params
 from training.recommenders.all import Fitter, load_member
@@ -71,7 +71,7 @@ class Blend(Recommender):
         if set(config.sources) <= set(config.weights) and config.new_lift is not None:
             return cls.of(later(data), config, Mix(config.weights, config.new_lift), fitter)
         inner = data if data.rows(VALID).num_rows else hold_out(data, config.held_out, options.seed)
-        known = sample(asked(inner, VALID), config.readers, options.seed)
+        known = sample(held_out_of(data, inner), config.readers, options.seed)
         members = {name: fitter.fit(name, inner) for name in config.sources}
         mix = find_mix(members, known, config, inner)
         fitter.forget(inner)
@@ -147,11 +147,13 @@ class Asked:
         readers: rows of the dataset's readers, int64 [n].
         batch: the readers with the history that the sources were fitted to.
         relevant: work indices, [n].
+        untried: works that are not ranked for them, bool [n_works].
     """
 
     readers: npt.NDArray[np.int64]
     batch: Batch
     relevant: list[list[int]]
+    untried: npt.NDArray[np.bool_]
 
     @property
     def n_relevant(self) -> npt.NDArray[np.int64]:
@@ -163,7 +165,7 @@ class Asked:
         part = self.batch
         labels = ([values[i] for i in rows] for values in (part.age_bins, part.countries))
         batch = Batch(part.rows[rows], part.histories[rows], *labels)
-        return Asked(self.readers[rows], batch, [self.relevant[i] for i in rows])
+        return Asked(self.readers[rows], batch, [self.relevant[i] for i in rows], self.untried)
 
 
 def asked(data: Dataset, part: str, known: tuple[str, ...] = (TRAIN,)) -> Asked:
@@ -175,7 +177,17 @@ def asked(data: Dataset, part: str, known: tuple[str, ...] = (TRAIN,)) -> Asked:
     labels = ([values[r] for r in readers] for values in (data.labels("age_bin"), data.labels("country")))
     rows = np.where(readers < data.n_trained, readers, -1)
     works = [held.indices[held.indptr[r] : held.indptr[r + 1]].tolist() for r in readers]
-    return Asked(readers, Batch(rows, histories[readers], *labels), works)
+    return Asked(readers, Batch(rows, histories[readers], *labels), works, np.zeros(data.n_works, dtype=bool))
+
+
+def held_out_of(data: Dataset, inner: Dataset) -> Asked:
+    """Readers with rows in the part `valid` of `inner`, which is `data` or what `hold_out` made of it.
+
+    What nobody has read can be no held-out row where these are drawn from training rows, and would look worse than
+    what will be read later: such works are not ranked. A part `valid` of the data's own may hold them.
+    """
+    known = asked(inner, VALID)
+    return known if inner is data else replace(known, untried=readers_of(data) == 0)
 
 
 def later(data: Dataset) -> Dataset:
@@ -204,8 +216,8 @@ def find_mix(members: Mapping[str, Recommender], known: Asked, config: BlendPara
     lift = config.new_lift
     if lift is None:
         total = scored.total(weights)
-        cost = allowed(config.new_cost, scored.new)
-        lift = as_far_as(cost, config.new_steps, lambda step: scored.recall_of_others(total, step))
+        cost, before = allowed(config.new_cost, scored.new[~known.untried]), scored.recall_of_others(total, None)
+        lift = as_far_as(cost, config.new_steps, lambda step: scored.recall_of_others(total, step), before)
     return Mix(weights, lift)
 
 
@@ -265,14 +277,18 @@ class _Scored:
                 total += np.float32(weight) * self._scores[name]
         return total
 
-    def recall_of_others(self, total: Floats, lift: float) -> float:
-        """Recall@20 of works with readers when new works are lifted by this factor."""
+    def recall_of_others(self, total: Floats, lift: float | None) -> float:
+        """Recall@20 of works with readers when new works are lifted by this factor; with None they are not shown."""
         tried = total.copy()
-        tried[:, self.new] = lifted(tried[:, self.new], lift)
-        ranked = best_of(without_history(tried, self._hidden), K).works
-        return recall_of_others(ranked, self._known.relevant, self.new)
+        tried[:, self.new] = -np.inf if lift is None else lifted(tried[:, self.new], lift)
+        return recall_of_others(self._ranked(tried), self._known.relevant, self.new)
+
+    def _ranked(self, total: Floats) -> Ranked:
+        """The first works under these sums, which are changed."""
+        total[:, self._known.untried] = -np.inf
+        return best_of(without_history(total, self._hidden), K).works
 
     def _ndcg_of(self, total: Floats) -> Values:
-        ranked = best_of(without_history(total, self._hidden), K).works
+        ranked = self._ranked(total)
         hits = find_hits(ranked, self._known.relevant, total.shape[1])
         return ndcg_at(hits, self._known.n_relevant, K)

@@ -21,27 +21,27 @@ LEAST = 10  # new works; of fewer nothing can be told
 def allowed(cost: float, new: npt.NDArray[np.bool_]) -> float:
     """The loss that is allowed: the cost for each tenth of the works that is new.
 
-    On held-out rows more works are new than later: those that are, and as many again that were made so.
     Where hardly any is new it is below 0, which no step keeps to: what is put forward must have been tried.
 
     Args:
         cost: of recall@20, 0 to 1.
-        new: works without readers, [n_works].
+        new: of the works that may be ranked, those without readers, [n].
     """
     return cost * float(new.mean()) / SHARE if new.sum() >= LEAST else -1.0
 
 
-def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], float]) -> float:
+def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], float], before: float) -> float:
     """The last of the rising `steps` before works with readers lose more than `cost`; the first, if the second does.
 
     Args:
         cost: the loss of recall@20 that is allowed; below 0 nothing is tried.
-        steps: rising; the first is taken for no help at all.
+        steps: rising; the first is no help at all.
         others: step -> recall@20 of works with readers.
+        before: the same where no new work is shown.
     """
     if cost < 0:
         return steps[0]
-    found, before = steps[0], others(steps[0])
+    found = steps[0]
     for step in steps[1:]:
         if before - others(step) > cost:
             break

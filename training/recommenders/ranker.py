@@ -40,8 +40,8 @@ from training.recommenders.blend import (
     Blend,
     BlendParams,
     Mix,
-    asked,
     find_mix,
+    held_out_of,
     later,
     same_work,
     sample,
@@ -163,13 +163,17 @@ def _all_of(data: Dataset, config: RankerParams, mix: Mix, fitter: Fitter) -> Bl
     return Blend(members, mix, same_work(data), readers_of(data) == 0)
 
 
-def candidates_of(blend: Blend, facts: WorkFacts, part: Batch, n: int) -> tuple[Lists, Floats, Floats]:
-    """Candidates of a few readers, their features, and the blend's scores of all works."""
+def candidates_of(
+    blend: Blend, facts: WorkFacts, part: Batch, n: int, untried: npt.NDArray[np.bool_] | None = None
+) -> tuple[Lists, Floats, Floats]:
+    """Candidates of a few readers, their features, and the blend's scores of all works; no candidate is `untried`."""
     scores = {name: standardised(member.scores(part)) for name, member in blend.members.items()}
     total = np.zeros(part.histories.shape, dtype=np.float32)
     for name, weight in blend.mix.weights.items():
         total += np.float32(weight) * scores[name]
     total = without_history(blend.finished(total, part.histories), part.histories)
+    if untried is not None:
+        total[:, untried] = -np.inf
     lists = best_of(total, n)
     works = np.maximum(lists.works, 0)  # a padded place has the features of work 0
     rows = np.arange(len(part))[:, None]
@@ -191,7 +195,7 @@ def learn(
     mix, names = Mix({}), list[str]()
     lessons: list[Taught] = []
     for inner in earlier(data, config, options.seed):
-        known = asked(inner, VALID)
+        known = held_out_of(data, inner)
         if not len(known.batch):
             return Mix(dict.fromkeys(config.blend.sources, 1.0)), None, untaught()
         blend, facts = _all_of(inner, config, mix, fitter), facts_of(inner)
@@ -206,7 +210,8 @@ def learn(
         if sum(map(len, lessons)) >= config.readers:
             break
     readers = sum(map(len, lessons))
-    trees, report = grow(lessons, names, config, options, allowed(config.blend.new_cost, blend.new))
+    new_cost = allowed(config.blend.new_cost, blend.new[~known.untried])
+    trees, report = grow(lessons, names, config, options, new_cost)
     return mix, trees, report | {"readers": readers}
 
 
@@ -221,7 +226,7 @@ def teach(blend: Blend, facts: WorkFacts, known: Asked, n: int, threads: int) ->
     """Candidates of all readers with their features, and whether each was read later."""
 
     def work(part: tuple[Batch, list[list[int]]]) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        lists, rows, _ = candidates_of(blend, facts, part[0], n)
+        lists, rows, _ = candidates_of(blend, facts, part[0], n, known.untried)
         return rows.reshape(-1, rows.shape[2]), find_hits(lists.works, part[1], part[0].histories.shape[1])
 
     parts = side_by_side(work, _parts(known), threads)
