@@ -156,7 +156,7 @@ class BundleKeeper:
         """The collection of the bundle's own version, or None: then the bundle's vectors are searched one by one."""
         name = vector_collection(bundle.manifest.version)
         try:
-            self._store = self._store or qdrant.connect(self._settings)
+            self._store = self._store or qdrant.connect(self._settings, timeout_s=1)
             collection = self._store.open(name)
         except BookworksError as error:
             self._say("vectors", f"no vector index for now: {error}")

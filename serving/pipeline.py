@@ -30,6 +30,25 @@ SHORTLIST = 5  # the rules look at this many times n, then at more and more of t
 DEPTH = 500  # so many works a slate and its next pages are made of
 NO_FILTERS = Filters()
 VECTORS, HISTORY, RANKER = "vector_index", "history", "ranker"
+# How much of a request's time may be gone when a step begins that can be left out; see `Budget`.
+CANDIDATES_BY, RANK_BY, EXPLAIN_BY = 0.5, 0.75, 0.9
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The time that a request has.
+
+    Attributes:
+        started: as `time.perf_counter` counts.
+        seconds: above 0.
+    """
+
+    started: float
+    seconds: float
+
+    def gone(self, share: float) -> bool:
+        """Whether more than this share of the time is gone."""
+        return time.perf_counter() > self.started + share * self.seconds
 
 
 @dataclass
@@ -42,7 +61,7 @@ class Trace:
         rest: works that may follow on the next page, in their order.
         candidates: what the ranker has put in order.
         blocked: names of the lists that held.
-        deadline: when what can be left out is left out, as `time.perf_counter` counts; None: never.
+        budget: after shares of which steps that can be left out are left out; None: never.
     """
 
     fallbacks: list[str] = field(default_factory=list)
@@ -50,12 +69,11 @@ class Trace:
     rest: list[int] = field(default_factory=list)
     candidates: Candidates | None = None
     blocked: list[str] = field(default_factory=list)
-    deadline: float | None = None
+    budget: Budget | None = None
 
-    @property
-    def late(self) -> bool:
-        """Whether the request's time is up."""
-        return self.deadline is not None and time.perf_counter() > self.deadline
+    def late(self, share: float) -> bool:
+        """Whether more than this share of the request's time is gone."""
+        return self.budget is not None and self.budget.gone(share)
 
     def of(self, works: Sequence[int]) -> Trace:
         """The same of these works alone, so that it can be kept: no others that may follow, no other candidates."""
@@ -217,7 +235,7 @@ def candidates_step(served: Served, state: ReaderState, trace: Trace, allowed: B
 def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
     """Indices from the vector index of the bundle's own version, or None when it is away."""
     collection = served.vectors
-    if collection is not None and not trace.late:
+    if collection is not None and not trace.late(CANDIDATES_BY):
         try:
             indices, _ = served.vectors_breaker.call(lambda: collection.search(vector, limit))
             return indices
@@ -248,7 +266,7 @@ def filter_step(scored: Scored, allowed: Bools | None) -> Scored:
 
 def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterable[int], trace: Trace) -> Order:
     """The order in which works are shown; without the ranker, or when it is late, the blend's own."""
-    if not (trace.late and served.bundle.ranker):
+    if not (trace.late(RANK_BY) and served.bundle.ranker):
         try:
             return served.bundle.ranked(state, scored, banned)
         except BookworksError:
@@ -259,7 +277,7 @@ def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterab
 
 def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) -> list[Explained | None]:
     """What the ranker says of each chosen work; nothing when it is late."""
-    if not (trace.late and bundle.ranker):
+    if not (trace.late(EXPLAIN_BY) and bundle.ranker):
         try:
             return bundle.explained(order, chosen)
         except BookworksError:

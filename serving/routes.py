@@ -27,7 +27,7 @@ from serving.auth import SAY_WHO, Caller, InteractionsCaller, RecommendCaller, U
 from serving.bundles import Served
 from serving.kept import Answer
 from serving.lane import Lane
-from serving.pipeline import HISTORY, Trace
+from serving.pipeline import HISTORY, Budget, Trace
 from serving.platform import Platform
 from serving.problems import JSON, MEDIA_TYPE, Problem, unavailable
 from serving.similar import Kind
@@ -132,7 +132,7 @@ async def recommend(body: schemas.RecommendRequest, caller: RecommendCaller, req
 def _recommend(
     platform: Platform, served: Served, body: schemas.RecommendRequest, caller: Caller, started: float
 ) -> dict[str, Any]:
-    trace, decision_id = Trace(deadline=_deadline(platform, started)), new_id()
+    trace, decision_id = Trace(budget=_budget(platform, started)), new_id()
     asked = asking.understood(platform, served, body, caller, decision_id, trace)
     key = again.key(served.rules.policy, body, asked.user_id, asked.online, trace)
     kept = served.answers.get(key)
@@ -146,10 +146,10 @@ def _recommend(
     return answer
 
 
-def _deadline(platform: Platform, started: float) -> float | None:
-    """When a request's time is up; the wait for a thread is in it."""
+def _budget(platform: Platform, started: float) -> Budget | None:
+    """The request's time; the wait for a thread is in it."""
     budget_ms = platform.settings.recommend_budget_ms
-    return started + budget_ms / 1000 if budget_ms else None
+    return Budget(started, budget_ms / 1000) if budget_ms else None
 
 
 def _made(

@@ -10,7 +10,6 @@ import httpx
 from bookworks.errors import TerminalError, TransientError
 from bookworks.settings import Settings
 
-
 TRIES = 3  # of a request that may be sent twice
 
 

@@ -81,14 +81,19 @@ class VectorStore(Protocol):
         ...
 
 
-def connect(settings: Settings) -> VectorStore:
-    """The store of the settings: a server when `qdrant_url` is set, else the engine in this process."""
+def connect(settings: Settings, timeout_s: int = 2) -> VectorStore:
+    """The store of the settings: a server when `qdrant_url` is set, else the engine in this process.
+
+    Args:
+        settings: where it is.
+        timeout_s: what a server has for each request; its client counts whole seconds.
+    """
     if settings.qdrant_url is None:
         return EdgeStore(settings.vectors_path)
     from qdrant_client import QdrantClient
 
     key = settings.qdrant_api_key.get_secret_value() or None
-    return ServerStore(QdrantClient(url=settings.qdrant_url, api_key=key, timeout=2, check_compatibility=False))
+    return ServerStore(QdrantClient(url=settings.qdrant_url, api_key=key, timeout=timeout_s, check_compatibility=False))
 
 
 def drop_old(store: VectorStore, prefix: str, keep: int, spare: set[str]) -> list[str]:

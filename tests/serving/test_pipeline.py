@@ -157,14 +157,33 @@ def test_a_filtered_slate_is_full_and_has_the_scores_of_the_unfiltered(one, filt
         assert all(item.score == scores.get(item.index, item.score) for item in items)
 
 
-def test_a_request_whose_time_is_up_goes_on_without_what_can_be_left_out(tmp_path):
+@pytest.mark.parametrize(
+    ("gone", "away"),
+    [
+        (0.0, []),
+        (pipeline.CANDIDATES_BY, ["vector_index"]),
+        (pipeline.RANK_BY, ["vector_index", "ranker"]),
+        (pipeline.EXPLAIN_BY, ["vector_index", "ranker"]),
+    ],
+)
+def test_a_step_that_comes_too_late_is_left_out(tmp_path, gone, away):
+    """Of a minute so much is gone when the request is begun."""
     ranked = served(make_tiny_bundle(tmp_path, ranker=True))
-    for deadline, away in ((time.perf_counter() + 60, []), (time.perf_counter() - 1, ["vector_index", "ranker"])):
-        trace = Trace(deadline=deadline)
-        items, _ = pipeline.recommend(ranked, "r000", reader("w003"), 10, [], trace, explain=True)
-        assert len(items) == 10
-        assert trace.fallbacks == away
-        assert any(item.explained for item in items) == (not away)
+    trace = Trace(budget=pipeline.Budget(time.perf_counter() - 60 * gone, 60))
+    items, _ = pipeline.recommend(ranked, "r000", reader("w003"), 10, [], trace, explain=True)
+    assert len(items) == 10
+    assert trace.fallbacks == away
+    assert any(item.explained for item in items) == ("ranker" not in away)
+
+
+def test_what_comes_too_late_to_be_explained_is_shown_all_the_same(tmp_path, monkeypatch):
+    ranked = served(make_tiny_bundle(tmp_path, ranker=True))
+    monkeypatch.setattr(Trace, "late", lambda _, share: share == pipeline.EXPLAIN_BY)
+    plain, _ = pipeline.recommend(ranked, "r000", reader("w003"), 10, [], Trace())
+    items, _ = pipeline.recommend(ranked, "r000", reader("w003"), 10, [], trace := Trace(), explain=True)
+    assert [item.index for item in items] == [item.index for item in plain]
+    assert trace.fallbacks == ["ranker"]
+    assert not any(item.explained for item in items)
 
 
 def test_filters_hide_before_the_ranker_chooses_its_candidates(one):

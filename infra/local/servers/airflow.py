@@ -72,11 +72,12 @@ def configuration(context: Context) -> dict[str, dict[str, object]]:
         # A DAG that waits for an asset starts within the next loop or two of the scheduler.
         "scheduler": {
             "scheduler_heartbeat_sec": 1,
-            "scheduler_idle_sleep_time": 0.5,
+            "scheduler_idle_sleep_time": 1,
             "enable_health_check": False,
             "catchup_by_default": False,
         },
-        "dag_processor": {"refresh_interval": 10, "min_file_process_interval": 15, "parsing_processes": 1},
+        # A changed file is read within a minute.
+        "dag_processor": {"refresh_interval": 60, "min_file_process_interval": 60, "parsing_processes": 1},
         "triggerer": {"capacity": 100},
         "usage_data_collection": {"enabled": False},
     }
