@@ -30,6 +30,10 @@ def pytest_configure() -> None:
     os.environ["BOOKWORKS_RECOMMEND_BUDGET_MS"] = "0"  # a machine under load changes no answer
     # Servers and executors of Java live for minutes here: compiling for long runs costs more than it gains.
     os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+    # Two sessions share the cores: threads that wait for one another at every step would mostly wait for a core.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     get_settings.cache_clear()
 
 
