@@ -277,7 +277,7 @@ class _Scored:
                 total += np.float32(weight) * self._scores[name]
         return total
 
-    def recall_of_others(self, total: Floats, lift: float | None) -> float:
+    def recall_of_others(self, total: Floats, lift: float | None) -> Values:
         """Recall@20 of works with readers when new works are lifted by this factor; with None they are not shown."""
         tried = total.copy()
         tried[:, self.new] = -np.inf if lift is None else lifted(tried[:, self.new], lift)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bookworks.metrics.ranking import Ranked, find_hits, recall_at
+from bookworks.metrics.ranking import Ranked, Values, find_hits, recall_at
 
 K = 20
 SHARE = 0.1  # of the catalogue that is new, for which the cost is meant
@@ -30,27 +30,30 @@ def allowed(cost: float, new: npt.NDArray[np.bool_]) -> float:
     return cost * float(new.mean()) / SHARE if new.sum() >= LEAST else -1.0
 
 
-def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], float], before: float) -> float:
-    """The last of the rising `steps` before works with readers lose more than `cost`; the first, if the second does.
+def as_far_as(cost: float, steps: Sequence[float], others: Callable[[float], Values], before: Values) -> float:
+    """The last of the rising `steps` before works with readers may lose more than `cost`; the first, if the next does.
+
+    Few readers tell of a loss so small: one standard error over them is added to it.
 
     Args:
         cost: the loss of recall@20 that is allowed; below 0 nothing is tried.
         steps: rising; the first is no help at all.
-        others: step -> recall@20 of works with readers.
+        others: step -> recall@20 of works with readers, of each reader, [n].
         before: the same where no new work is shown.
     """
-    if cost < 0:
+    if cost < 0 or not before.size:
         return steps[0]
     found = steps[0]
     for step in steps[1:]:
-        if before - others(step) > cost:
+        loss = before - others(step)
+        if loss.mean() + loss.std() / np.sqrt(loss.size) > cost:
             break
         found = step
     return found
 
 
-def recall_of_others(ranked: Ranked, relevant: Sequence[Sequence[int]], new: npt.NDArray[np.bool_]) -> float:
-    """Recall@20 of works with readers: mean over the readers who want one.
+def recall_of_others(ranked: Ranked, relevant: Sequence[Sequence[int]], new: npt.NDArray[np.bool_]) -> Values:
+    """Recall@20 of works with readers, of each reader who wants one.
 
     Args:
         ranked: lists of at least 20, [n_readers, n].
@@ -59,8 +62,7 @@ def recall_of_others(ranked: Ranked, relevant: Sequence[Sequence[int]], new: npt
     """
     hits = find_hits(ranked, relevant, new.size) & ~new[np.maximum(ranked, 0)]
     wanted = others_of(relevant, new)
-    recall = recall_at(hits, wanted, K)[wanted > 0]
-    return float(recall.mean()) if recall.size else 0.0
+    return recall_at(hits, wanted, K)[wanted > 0]
 
 
 def others_of(relevant: Sequence[Sequence[int]], new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

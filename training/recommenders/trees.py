@@ -175,11 +175,11 @@ def _cross(
 def new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], steps: Sequence[float], cost: float) -> float:
     """What is added to new works, as far as the cost for the others allows, against lists without new works."""
 
-    def others(bonus: float) -> float:
+    def others(bonus: float) -> Values:
         order = np.argsort(-np.where(new, scores + np.float32(bonus), scores), axis=1, kind="stable")[:, :K]
         hits = np.take_along_axis(kept.read & ~new, order, axis=1).sum(axis=1)
         wanted = kept.n_others > 0
-        return float((hits[wanted] / kept.n_others[wanted]).mean()) if wanted.any() else 0.0
+        return hits[wanted] / kept.n_others[wanted]
 
     return as_far_as(cost, steps if new.any() else steps[:1], others, others(-np.inf))
 
