@@ -41,8 +41,7 @@ def _request(body: schemas.RecommendRequest) -> dict[str, Any]:
 
 def told(rules: Rules, blocked: list[str]) -> dict[str, Any]:
     """The rules that held for a reader, without the books of the lists."""
-    policy = rules.policy.model_dump(mode="json", exclude={"blocked": True, "promoted": {"books"}})
-    return policy | {"limits": {one.name: one.most for one in rules.limits}, "blocked": blocked}
+    return rules.described | {"blocked": blocked}
 
 
 def _features(served: Served, works: list[str], candidates: Candidates | None) -> dict[str, Any]:

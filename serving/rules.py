@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,12 @@ class Rules:
             tuple(Blocked(one, _works_of(one, catalogue)) for one in policy.blocked),
             frozenset(_indices(policy.promoted.books, catalogue, "promoted")),
         )
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """The policy and the limits, without the books of its lists."""
+        policy = self.policy.model_dump(mode="json", exclude={"blocked": True, "promoted": {"books"}})
+        return policy | {"limits": {one.name: one.most for one in self.limits}}
 
     def blocked_for(self, country: str | None, age: int | None) -> list[Blocked]:
         """The lists that hold for a reader."""

@@ -39,6 +39,7 @@ entry = Entry()
     traffic={"timeout": REQUEST_TIMEOUT_S},
     metrics={"enabled": False},  # BoundedMetrics instead
     logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},  # serving.tracing instead
 )
 class BookworksService:
     """Recommended books for readers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from opentelemetry import context, propagate, trace
+from opentelemetry import propagate, trace
 
 from bookworks.settings import Settings
 
@@ -40,17 +40,7 @@ def traced(app: Any) -> Any:
     """The app with a span around each request but those of probes; a caller's `traceparent` is gone on from."""
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
-    measured = OpenTelemetryMiddleware(app, excluded_urls=PROBES, exclude_spans=["receive", "send"])
-
-    async def alone(scope: Any, receive: Any, send: Any) -> None:
-        """Without the span that BentoML has begun and does not record: what is below it would not be either."""
-        token = context.attach(context.Context())
-        try:
-            await measured(scope, receive, send)
-        finally:
-            context.detach(token)
-
-    return alone
+    return OpenTelemetryMiddleware(app, excluded_urls=PROBES, exclude_spans=["receive", "send"])
 
 
 def span(name: str) -> Any:

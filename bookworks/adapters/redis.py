@@ -293,10 +293,12 @@ def keep_answers(
     Raises:
         TransientError: Redis does not answer, or has no room; some may have been written.
     """
-    keep, pipe = client.register_script(_KEEP), client.pipeline(transaction=False)
+    pipe = client.pipeline(transaction=False)
     for decision_id, user_id, document in documents:
         keys = [online.DECISION.format(decision_id), online.DECISIONS.format(user_id)]
-        keep(keys=keys, args=[document, ttl_s, online.DECISIONS_LENGTH], client=pipe)
+        pipe.eval(
+            _KEEP, len(keys), *keys, document, ttl_s, online.DECISIONS_LENGTH
+        )  # a script would be looked for first
     for user_id, works, at_ms in shown:
         key = online.SHOWN.format(user_id)
         pipe.zadd(key, dict.fromkeys(works, at_ms), gt=True)
