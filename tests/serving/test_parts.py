@@ -1,10 +1,12 @@
 """The small parts: breaker, what is sent to Kafka, the keeper of the bundle, the registry's answers."""
 
+import gc
 import logging
 import queue
 import shutil
 import threading
 import time
+import weakref
 from datetime import UTC, datetime
 
 import httpx
@@ -19,11 +21,12 @@ from kafka.future import Future
 from prometheus_client import REGISTRY
 
 from bookworks.adapters import registry
+from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.bundle import ITEM_VECTORS, vector_collection
 from bookworks.contracts.records import Decision, Reader
 from bookworks.errors import TerminalError, TransientError
 from bookworks.models.bundle import Bundle
-from serving import decisions, kept
+from serving import decisions, kept, pipeline
 from serving.breaker import Breaker
 from serving.bundles import BundleKeeper
 from serving.history import History
@@ -298,6 +301,18 @@ def test_a_broken_bundle_costs_no_way_back_and_never_are_three_in_memory(keeper,
     monkeypatch.setattr(Bundle, "load", lambda folder: load(folder) if keeper._before is None else pytest.fail("three"))
     keeper.refresh()
     assert (keeper.current.version, keeper._before) == (whole, served[1])
+
+
+def test_a_bundle_that_serves_no_more_is_gone_though_no_garbage_is_looked_for(keeper, tmp_path):
+    """Objects that were there after a load are passed over by the collector: only what has no cycles goes."""
+    gone = []
+    for seed in (1, 2, 3):
+        names(keeper, make_tiny_bundle(tmp_path / "cache", seed=seed, ranker=True).name)
+        keeper.refresh()
+        pipeline.recommend(keeper.current, "r000", OnlineReader(history=["w003"]), 10, [], pipeline.Trace())
+        gone.append([weakref.ref(part) for part in (keeper.current.bundle, keeper.current.catalogue)])
+    assert gc.get_freeze_count() > 0
+    assert [one() is None for parts in gone for one in parts] == [True, True, False, False, False, False]
 
 
 def test_the_keeper_starts_with_the_last_one_when_the_registry_is_away(keeper, tmp_path):
