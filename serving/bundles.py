@@ -80,6 +80,10 @@ class BundleKeeper:
         """Load what there is, then follow the alias."""
         self._repeated.start()
 
+    def wait_for_first(self, timeout_s: float) -> bool:
+        """Wait until the champion was looked for and, if there is one, loaded; whether that is so."""
+        return self._repeated.wait_for_first(timeout_s)
+
     def close(self) -> None:
         """Stop following."""
         self._repeated.close()

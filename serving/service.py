@@ -16,6 +16,7 @@ from serving import tracing
 from serving.middleware import BoundedMetrics, ProbesFirst, entrance
 
 REQUEST_TIMEOUT_S = 30
+FIRST_BUNDLE_S = 60
 _QUIET = ("kafka", "httpx", "httpcore", "psycopg", "psycopg.pool", "botocore")
 
 
@@ -58,6 +59,8 @@ class BookworksService:
         audit.to_stdout()
         self.platform = Platform(settings)
         self.platform.start()
+        # No connection is accepted before: of several workers of one address a caller meets none that is not ready.
+        self.platform.bundles.wait_for_first(FIRST_BUNDLE_S)
         entry.app = entrance(make_app(self.platform), settings.service_requests_per_connection)
 
     @bentoml.on_shutdown

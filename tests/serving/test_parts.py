@@ -315,6 +315,18 @@ def test_a_bundle_that_serves_no_more_is_gone_though_no_garbage_is_looked_for(ke
     assert [one() is None for parts in gone for one in parts] == [True, True, False, False, False, False]
 
 
+def test_a_start_waits_until_the_champion_was_looked_for(keeper, tmp_path, monkeypatch):
+    names(keeper, make_tiny_bundle(tmp_path / "cache").name)
+    begin, load = threading.Event(), Bundle.load
+    monkeypatch.setattr(Bundle, "load", lambda folder: load(folder) if begin.wait(10) else None)
+    keeper.start()
+    assert not keeper.wait_for_first(0.2)
+    begin.set()
+    assert keeper.wait_for_first(10)
+    assert keeper.current is not None
+    keeper.close()
+
+
 def test_the_keeper_starts_with_the_last_one_when_the_registry_is_away(keeper, tmp_path):
     folder = make_tiny_bundle(tmp_path / "cache")
     names(keeper, folder.name)

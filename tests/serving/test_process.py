@@ -5,11 +5,13 @@ import os
 import socket
 import stat
 
+import httpx
 import psutil
 import pytest
 
 from tests.serving.fakes import KEY, SECRET, settings
 from tests.serving.process import eventually, running
+from tests.support.bundles import make_tiny_bundle
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -80,3 +82,19 @@ def test_every_error_is_a_problem(alone, method, path, status):
     answer = alone[0].request(method, path)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_no_caller_meets_a_worker_without_its_bundle(tmp_path):
+    """The bundle served last is in the cache; each request makes a connection, which any worker may take."""
+    folder, port = make_tiny_bundle(tmp_path / "bundles", n_works=3000), free_port()
+    (tmp_path / "bundles" / "champion").write_text(folder.name)
+    environment = ALONE | {
+        "BOOKWORKS_SERVICE_PORT": str(port),
+        "BOOKWORKS_SERVICE_WORKERS": "2",
+        "BOOKWORKS_BUNDLE_CACHE_DIR": str(tmp_path / "bundles"),
+        "BENTOML_HOME": str(tmp_path / "bentoml"),
+        "TMPDIR": str(tmp_path),
+    }
+    with running(settings(), tmp_path / "service.log", **environment):
+        for _ in range(100):
+            assert httpx.get(f"http://127.0.0.1:{port}/v1/books/w001", trust_env=False).status_code == 200
