@@ -33,6 +33,7 @@ def alone(tmp_path_factory):
     environment = ALONE | {
         "BOOKWORKS_SERVICE_PORT": str(port),
         "BOOKWORKS_SERVICE_WORKERS": "2",
+        "BOOKWORKS_BUNDLE_CACHE_DIR": str(folder / "bundles"),
         "BENTOML_HOME": str(folder / "bentoml"),
         "TMPDIR": str(folder),
     }

@@ -95,6 +95,7 @@ def test_spans_reach_a_collector(tmp_path):
     try:
         more = {
             "BOOKWORKS_SERVICE_PORT": port,
+            "BOOKWORKS_BUNDLE_CACHE_DIR": str(tmp_path / "bundles"),
             "BOOKWORKS_OTLP_URL": f"http://127.0.0.1:{server.server_port}/v1/traces",
         }
         with running(settings(), tmp_path / "service.log", **ALONE | {"TMPDIR": str(tmp_path)} | more) as client:
