@@ -202,8 +202,8 @@ class Settings(BaseSettings):
     recommend_budget_ms: int = Field(
         1000,
         ge=0,
-        description="Time of a request for books: with half of it gone the vector index is left out, with three "
-        "quarters the ranker, with nine tenths explanations, and the answer says so; 0: nothing is.",
+        description="Time of a request for books: with three quarters of it gone the ranker is left out, with nine "
+        "tenths explanations, and the answer says so; 0: nothing is.",
     )
     decision_ttl_seconds: int = Field(
         900,

@@ -81,7 +81,7 @@ class BundleKeeper:
         self._repeated.start()
 
     def wait_for_first(self, timeout_s: float) -> bool:
-        """Wait until the champion was looked for and, if there is one, loaded; whether that is so."""
+        """Wait until the champion was looked for once, and loaded or refused; whether that is so."""
         return self._repeated.wait_for_first(timeout_s)
 
     def close(self) -> None:
@@ -238,8 +238,8 @@ def _uncollected() -> Iterator[None]:
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         gc.enable()
 
 

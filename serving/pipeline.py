@@ -31,7 +31,7 @@ DEPTH = 500  # so many works a slate and its next pages are made of
 NO_FILTERS = Filters()
 VECTORS, HISTORY, RANKER = "vector_index", "history", "ranker"
 # How much of a request's time may be gone when a step begins that can be left out; see `Budget`.
-CANDIDATES_BY, RANK_BY, EXPLAIN_BY = 0.5, 0.75, 0.9
+RANK_BY, EXPLAIN_BY = 0.75, 0.9
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def candidates_step(served: Served, state: ReaderState, trace: Trace, allowed: B
 def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
     """Indices from the vector index of the bundle's own version, or None when it is away."""
     collection = served.vectors
-    if collection is not None and not trace.late(CANDIDATES_BY):
+    if collection is not None:  # also when it is late: to score the whole catalogue instead takes longer
         try:
             indices, _ = served.vectors_breaker.call(lambda: collection.search(vector, limit))
             return indices

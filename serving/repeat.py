@@ -14,7 +14,7 @@ class Repeated:
 
     def __init__(self, name: str, every_s: float, do: Callable[[], None]) -> None:
         self._name, self._every_s, self._do = name, every_s, do
-        self._stop, self._begun = threading.Event(), threading.Event()
+        self._stop, self._once = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -23,7 +23,7 @@ class Repeated:
 
     def wait_for_first(self, timeout_s: float) -> bool:
         """Wait until the first round has ended; whether it has."""
-        return self._begun.wait(timeout_s)
+        return self._once.wait(timeout_s)
 
     def close(self) -> None:
         """End after the round that runs."""
@@ -37,6 +37,6 @@ class Repeated:
                 self._do()
             except Exception:  # the thread must live
                 logger.exception("a round of %s failed", self._name)
-            self._begun.set()
+            self._once.set()
             if self._stop.wait(self._every_s):
                 return

@@ -59,8 +59,8 @@ class BookworksService:
         audit.to_stdout()
         self.platform = Platform(settings)
         self.platform.start()
-        # No connection is accepted before: of several workers of one address a caller meets none that is not ready.
-        self.platform.bundles.wait_for_first(FIRST_BUNDLE_S)
+        if settings.service_workers > 1:  # no connection is accepted before: a caller would meet who is still loading
+            self.platform.bundles.wait_for_first(FIRST_BUNDLE_S)
         entry.app = entrance(make_app(self.platform), settings.service_requests_per_connection)
 
     @bentoml.on_shutdown

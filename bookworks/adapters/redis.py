@@ -296,9 +296,7 @@ def keep_answers(
     pipe = client.pipeline(transaction=False)
     for decision_id, user_id, document in documents:
         keys = [online.DECISION.format(decision_id), online.DECISIONS.format(user_id)]
-        pipe.eval(
-            _KEEP, len(keys), *keys, document, ttl_s, online.DECISIONS_LENGTH
-        )  # a script would be looked for first
+        pipe.eval(_KEEP, len(keys), *keys, document, ttl_s, online.DECISIONS_LENGTH)
     for user_id, works, at_ms in shown:
         key = online.SHOWN.format(user_id)
         pipe.zadd(key, dict.fromkeys(works, at_ms), gt=True)

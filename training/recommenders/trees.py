@@ -175,11 +175,13 @@ def _cross(
 def new_bonus(kept: Taught, scores: Floats, new: npt.NDArray[np.bool_], steps: Sequence[float], cost: float) -> float:
     """What is added to new works, as far as the cost for the others allows, against lists without new works."""
 
+    wanted = kept.n_others > 0
+    _, reader = np.unique(kept.readers[wanted], return_inverse=True)  # a reader's lessons are no independent trials
+
     def others(bonus: float) -> Values:
         order = np.argsort(-np.where(new, scores + np.float32(bonus), scores), axis=1, kind="stable")[:, :K]
         hits = np.take_along_axis(kept.read & ~new, order, axis=1).sum(axis=1)
-        wanted = kept.n_others > 0
-        return hits[wanted] / kept.n_others[wanted]
+        return np.bincount(reader, hits[wanted] / kept.n_others[wanted]) / np.bincount(reader)
 
     return as_far_as(cost, steps if new.any() else steps[:1], others, others(-np.inf))
 
