@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bookworks.settings import PROJECT_ROOT, Settings, get_settings
+from infra.local.servers.ours import ONE_THREAD
 
 OFFSET = int(os.environ.get("BOOKWORKS_TEST_PORT_OFFSET", "1000"))
 STATE_DIR = PROJECT_ROOT / f".bookworks-test-{OFFSET}"
@@ -31,8 +32,8 @@ def pytest_configure() -> None:
     # Servers and executors of Java live for minutes here: compiling for long runs costs more than it gains.
     os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
     # Two sessions share the cores: threads that wait for one another at every step would mostly wait for a core.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    for name, threads in ONE_THREAD.items():
+        os.environ.setdefault(name, threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     get_settings.cache_clear()
 

@@ -296,6 +296,7 @@ def keep_answers(
     pipe = client.pipeline(transaction=False)
     for decision_id, user_id, document in documents:
         keys = [online.DECISION.format(decision_id), online.DECISIONS.format(user_id)]
+        # Not as a registered script: a pipeline asks Redis first, in a round of its own, whether it has that.
         pipe.eval(_KEEP, len(keys), *keys, document, ttl_s, online.DECISIONS_LENGTH)
     for user_id, works, at_ms in shown:
         key = online.SHOWN.format(user_id)

@@ -19,7 +19,7 @@ from tests.conftest import STATE_DIR
 
 START_S = 90.0
 MARKED = {SUPERVISED: str(STATE_DIR)}  # `bookworks down` ends it when pytest was killed
-QUICK = {"OMP_NUM_THREADS": "1", "BOOKWORKS_BUNDLE_POLL_SECONDS": "0.3"}
+QUICK = {"BOOKWORKS_BUNDLE_POLL_SECONDS": "0.3"}
 
 
 def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:

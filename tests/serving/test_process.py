@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+from contextlib import contextmanager
 
 import httpx
 import psutil
@@ -26,10 +27,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """A service of two workers, and its port."""
-    folder, port = tmp_path_factory.mktemp("alone"), free_port()
+@contextmanager
+def two_workers(folder):
+    """A client of a service of two workers, and its port; all that it writes, and its bundles, are in `folder`."""
+    port = free_port()
     environment = ALONE | {
         "BOOKWORKS_SERVICE_PORT": str(port),
         "BOOKWORKS_SERVICE_WORKERS": "2",
@@ -38,6 +39,14 @@ def alone(tmp_path_factory):
         "TMPDIR": str(folder),
     }
     with running(settings(), folder / "service.log", **environment) as client:
+        yield client, port
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A service of two workers, its port and its folder."""
+    folder = tmp_path_factory.mktemp("alone")
+    with two_workers(folder) as (client, port):
         yield client, port, folder
 
 
@@ -87,15 +96,8 @@ def test_every_error_is_a_problem(alone, method, path, status):
 
 def test_no_caller_meets_a_worker_without_its_bundle(tmp_path):
     """The bundle served last is in the cache; each request makes a connection, which any worker may take."""
-    folder, port = make_tiny_bundle(tmp_path / "bundles", n_works=3000), free_port()
-    (tmp_path / "bundles" / "champion").write_text(folder.name)
-    environment = ALONE | {
-        "BOOKWORKS_SERVICE_PORT": str(port),
-        "BOOKWORKS_SERVICE_WORKERS": "2",
-        "BOOKWORKS_BUNDLE_CACHE_DIR": str(tmp_path / "bundles"),
-        "BENTOML_HOME": str(tmp_path / "bentoml"),
-        "TMPDIR": str(tmp_path),
-    }
-    with running(settings(), tmp_path / "service.log", **environment):
+    bundle = make_tiny_bundle(tmp_path / "bundles", n_works=3000)
+    (tmp_path / "bundles" / "champion").write_text(bundle.name)
+    with two_workers(tmp_path) as (_, port):
         for _ in range(100):
             assert httpx.get(f"http://127.0.0.1:{port}/v1/books/w001", trust_env=False).status_code == 200

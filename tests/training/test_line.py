@@ -39,9 +39,7 @@ def settings(stack) -> Settings:
 @pytest.fixture(scope="module")
 def call(settings: Settings) -> Call:
     def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "BOOKWORKS_GIT_COMMIT": "f" * 40, "BOOKWORKS_MODEL_NAME": MODEL, "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
+        environment = os.environ | {"BOOKWORKS_GIT_COMMIT": "f" * 40, "BOOKWORKS_MODEL_NAME": MODEL}
         done = subprocess.run(
             [sys.executable, "-m", *arguments], env=environment, capture_output=True, text=True, check=False
         )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy import sparse
 
-from bookworks.metrics.ranking import Ranked, Values, find_hits, ndcg_at
+from bookworks.metrics.ranking import Values, find_hits, ndcg_at
 from training.dataset import TRAIN, VALID, Dataset
 from training.params import Options, Params
 from training.recommenders.all import Fitter, load_member
@@ -270,25 +270,20 @@ class _Scored:
         return max(tried.items(), key=lambda item: float(item[1].mean()))
 
     def total(self, weights: Mapping[str, float]) -> Floats:
-        """The weighted sum of all works."""
+        """The weighted sum of all works, -inf for those that are not ranked."""
         total = np.zeros(self._known.batch.histories.shape, dtype=np.float32)
         for name, weight in weights.items():
             if weight:
                 total += np.float32(weight) * self._scores[name]
-        return total
+        total[:, self._known.untried] = -np.inf
+        return without_history(total, self._hidden)
 
     def recall_of_others(self, total: Floats, lift: float | None) -> Values:
         """Recall@20 of works with readers when new works are lifted by this factor; with None they are not shown."""
         tried = total.copy()
         tried[:, self.new] = -np.inf if lift is None else lifted(tried[:, self.new], lift)
-        return recall_of_others(self._ranked(tried), self._known.relevant, self.new)
-
-    def _ranked(self, total: Floats) -> Ranked:
-        """The first works under these sums, which are changed."""
-        total[:, self._known.untried] = -np.inf
-        return best_of(without_history(total, self._hidden), K).works
+        return recall_of_others(best_of(tried, K).works, self._known.relevant, self.new)
 
     def _ndcg_of(self, total: Floats) -> Values:
-        ranked = self._ranked(total)
-        hits = find_hits(ranked, self._known.relevant, total.shape[1])
+        hits = find_hits(best_of(total, K).works, self._known.relevant, total.shape[1])
         return ndcg_at(hits, self._known.n_relevant, K)
