@@ -39,7 +39,7 @@ Ints = npt.NDArray[np.int64]
 Shown = npt.NDArray[np.bool_] | None
 AS_THEY_ARE = frozenset({TASTES, POPULARITY})  # 0 to 1 by construction
 SHORTLIST = 5  # the rule on authors looks at this many times n
-BLOCK = 64  # scores whose largest is looked at first, when the best of many are sought
+BLOCK = 64  # scores, none beside another, whose largest is looked at first when the best of many are sought
 BY_OTHERS = 1000  # the best by the other sources, whose cosine is taken beside those of a vector index
 
 
@@ -505,7 +505,7 @@ def _at_least_the_best(scores: Floats, n: int) -> Ints | None:
     blocks = scores.size // BLOCK
     if blocks <= 2 * n:
         return None
-    maxima = scores[: blocks * BLOCK].reshape(blocks, BLOCK).max(axis=1)
+    maxima = scores[: blocks * BLOCK].reshape(BLOCK, blocks).max(axis=0)
     near = np.flatnonzero(scores >= np.partition(maxima, blocks - n)[blocks - n])
     return near if near.size <= scores.size // 2 else None
 

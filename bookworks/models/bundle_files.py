@@ -175,6 +175,9 @@ def write_ranker(folder: Path, ranker: Ranker | None) -> None:
         for number, booster in enumerate(boosters):
             (folder / names.trees_part(number)).write_text(booster.text, encoding="utf-8")
         told = {"candidates": ranker.candidates, "boosters": len(boosters), "constants": ranker.trees.constants}
+        if ranker.trees.graph is not None:
+            (folder / names.TREES_GRAPH).write_bytes(ranker.trees.graph)
+            told["graph"] = True
     (folder / names.RANKER).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
 
 
@@ -186,17 +189,19 @@ def read_ranker(folder: Path, listed: Container[str] | None = None) -> Ranker | 
         listed: the only files that may be read; None for any.
 
     Raises:
-        BundleError: LightGBM does not read the trees, or they are not listed.
+        BundleError: LightGBM does not read the trees, they are not listed, or their graph says something else.
     """
     told = json.loads((folder / names.RANKER).read_text(encoding="utf-8"))
     if not told:
         return None
     files = [folder / names.trees_part(number) for number in range(told["boosters"])]
-    for file in files:
+    graph = folder / names.TREES_GRAPH if told.get("graph") else None
+    for file in [*files, *([graph] if graph else [])]:
         if listed is not None and file.name not in listed:
             raise BundleError("The bundle is incomplete", received=f"no {file.name} in its manifest")
     boosters = tuple(Booster(file.read_text(encoding="utf-8")) for file in files)
-    return Ranker(Trees(boosters, **told["constants"]), int(told["candidates"]))
+    trees = Trees(boosters, graph.read_bytes() if graph else None, **told["constants"])
+    return Ranker(trees, int(told["candidates"]))
 
 
 def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from scipy.sparse import csr_matrix, diags_array
 
 from bookworks.errors import BundleError
+from bookworks.models.onnx import opened
 
 UNKNOWN = 0  # index of a reader, an age bin or a country that training did not see
 Floats = npt.NDArray[np.float32]
@@ -53,16 +53,7 @@ class UserEncoder:
     """
 
     def __init__(self, graph: Path | bytes, history_vectors: Floats, dim: int) -> None:
-        ort.disable_telemetry_events()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        model = graph if isinstance(graph, bytes) else str(graph)
-        try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises several unrelated types
-            raise BundleError("The bundle's encoder cannot be loaded", received=error) from error
+        self._session = opened(graph, "encoder")
         self.history_vectors = history_vectors
         self._check(dim)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,66 +67,100 @@ def features(
     blocks = [values[source] for source in range(len(scores)) for values in (scores, share, rank)]
     agreeing = (rank[:-1] < AGREE).sum(axis=0)
     blocks += [np.asarray(agreeing, dtype=np.float32), *near.values()]
-    blocks += _of_readers(facts, histories, works)
+    read = _Read.of(histories)
+    blocks += _of_readers(facts, read, works)
     blocks += [np.broadcast_to(values[:, None], works.shape) for values in (told or {}).values()]
-    blocks += [block for field in facts.fields for block in _of_group(facts, field, histories, works)]
+    blocks += [block for field in facts.fields for block in _of_group(facts, field, read, works)]
     if facts.dated:
-        blocks.append(_years_apart(facts.year, histories, works))
+        blocks.append(_years_apart(facts.year, read, works))
     if SERIES in facts.fields:
-        blocks.append(_places_on(facts, histories, works))
+        blocks.append(_places_on(facts, read, works))
     return np.stack(blocks, axis=2, dtype=np.float32)
 
 
 def _of_sources(values: Floats) -> tuple[Floats, Floats, Floats]:
     """The scores, as shares of the reader's best, and the ranks among the candidates, [n_sources, n_readers, n]."""
     best = values.max(axis=2, keepdims=True, initial=-np.inf)
-    order = np.argsort(-values, axis=2, kind="stable")
+    places = np.arange(values.shape[2], dtype=np.int64)
     rank = np.empty_like(values)
-    np.put_along_axis(rank, order, np.arange(values.shape[2], dtype=np.float32)[None, None, :], axis=2)
+    np.put_along_axis(rank, _falling(values, places), places.astype(np.float32)[None, None, :], axis=2)
     share = values / np.where(np.abs(best) > 1e-6, best, 1.0)
     return values, np.asarray(share, dtype=np.float32), rank
 
 
-def _of_readers(facts: WorkFacts, histories: sparse.csr_matrix, works: Ints) -> list[Floats]:
-    length = np.diff(histories.indptr).astype(np.float32)
-    mean = np.array([facts.log_readers[read].mean() if read.size else 0.0 for read in _each(histories)], np.float32)
-    spread = np.ones(works.shape, dtype=np.float32)
+def _falling(values: Floats, places: Ints) -> Ints:
+    """The order of falling values, of equals the first, along the last axis.
+
+    Bits of a float rise with it, below 0 once they are turned round: so a value and its place are one whole number,
+    and these are sorted several times as fast as a stable sort of floats takes.
+    """
+    bits = (0.0 - values).view(np.int32).astype(np.int64)
+    rising = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    return np.sort((rising << 32) | places, axis=-1) & 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The entries of a few histories: the reader of each, the work of each, and how many each reader has."""
+
+    reader: Ints
+    work: npt.NDArray[np.int32]
+    length: Ints
+
+    @classmethod
+    def of(cls, histories: sparse.csr_matrix) -> Self:
+        """Of histories, [n_readers, n_works]."""
+        length = np.diff(histories.indptr)
+        return cls(np.repeat(np.arange(length.size), length), histories.indices, length)
+
+    def some(self, wanted: npt.NDArray[np.bool_]) -> _Read:
+        """These entries alone."""
+        return _Read(self.reader[wanted], self.work[wanted], self.length)
+
+    def mean(self, values: Floats, of_none: float) -> Floats:
+        """Of each reader the mean over the finite ones of the entries' values, float32 [n_readers]."""
+        finite = np.isfinite(values)
+        total, count = (
+            np.bincount(self.reader[finite], weights, self.length.size) for weights in (values[finite], None)
+        )
+        return np.where(count > 0, total / np.maximum(count, 1), of_none).astype(np.float32)
+
+
+def _of_readers(facts: WorkFacts, read: _Read, works: Ints) -> list[Floats]:
+    mean = read.mean(facts.log_readers[read.work], 0.0)
     readers = facts.log_readers[works]
-    return [readers, facts.expected[works], length[:, None] * spread, mean[:, None] * spread, readers - mean[:, None]]
+    of_reader = (np.broadcast_to(values[:, None], works.shape) for values in (read.length.astype(np.float32), mean))
+    return [readers, facts.expected[works], *of_reader, readers - mean[:, None]]
 
 
-def _of_group(facts: WorkFacts, field: str, histories: sparse.csr_matrix, works: Ints) -> list[Floats]:
+def _of_group(facts: WorkFacts, field: str, read: _Read, works: Ints) -> list[Floats]:
     """Works of the history with the candidate's value: how many, which share, and how many works have that value."""
-    group = facts.group[field]
-    count = np.zeros(works.shape, dtype=np.float32)
-    for row, read in enumerate(_each(histories)):
-        values = group[read]
-        count[row] = np.count_nonzero(group[works[row]][:, None] == values[values > 0], axis=1)
-    length = np.asarray(np.maximum(np.diff(histories.indptr), 1)[:, None], dtype=np.float32)
-    return [count, count / length, facts.group_size[field][group[works]]]
+    group, size = facts.group[field], facts.group_size[field]
+    known, wanted = _pairs(group, size.size, read.some(group[read.work] > 0), works)
+    known.sort()
+    count = (np.searchsorted(known, wanted, "right") - np.searchsorted(known, wanted)).astype(np.float32)
+    length = np.asarray(np.maximum(read.length, 1)[:, None], dtype=np.float32)
+    return [count, count / length, size[group[works]]]
 
 
-def _years_apart(year: Floats, histories: sparse.csr_matrix, works: Ints) -> Floats:
+def _years_apart(year: Floats, read: _Read, works: Ints) -> Floats:
     """Years after the mean year of the history; NaN where one is unknown."""
-    known = [year[read][np.isfinite(year[read])] for read in _each(histories)]
-    mean = np.array([years.mean() if years.size else np.nan for years in known], dtype=np.float32)
-    return np.asarray(year[works] - mean[:, None], dtype=np.float32)
+    return np.asarray(year[works] - read.mean(year[read.work], np.nan)[:, None], dtype=np.float32)
 
 
-def _places_on(facts: WorkFacts, histories: sparse.csr_matrix, works: Ints) -> Floats:
+def _places_on(facts: WorkFacts, read: _Read, works: Ints) -> Floats:
     """How many places after the last that was read of the series; NaN where none was or no number is known."""
     series = facts.group[SERIES]
-    found = np.full(works.shape, np.nan, dtype=np.float32)
-    for row, all_read in enumerate(_each(histories)):
-        read = all_read[(series[all_read] > 0) & np.isfinite(facts.place[all_read])]
-        if read.size:
-            places = zip(series[read].tolist(), facts.place[read].tolist(), strict=True)
-            last = dict(sorted(places, key=lambda at: at[1]))
-            of = [last.get(s, np.nan) for s in series[works[row]].tolist()]
-            found[row] = facts.place[works[row]] - np.array(of, dtype=np.float32)
-    return found
+    read = read.some((series[read.work] > 0) & np.isfinite(facts.place[read.work]))
+    if not read.work.size:
+        return np.full(works.shape, np.nan, dtype=np.float32)
+    known, wanted = _pairs(series, facts.group_size[SERIES].size, read, works)
+    places = facts.place[read.work]
+    order = np.lexsort((places, known))
+    last = order[np.maximum(np.searchsorted(known[order], wanted, "right") - 1, 0)]
+    return np.where(known[last] == wanted, facts.place[works] - places[last], np.float32(np.nan))
 
 
-def _each(histories: sparse.csr_matrix) -> list[npt.NDArray[np.int32]]:
-    """The works of each history."""
-    return [histories.indices[a:b] for a, b in zip(histories.indptr[:-1], histories.indptr[1:], strict=True)]
+def _pairs(group: Ints, size: int, read: _Read, works: Ints) -> tuple[Ints, Ints]:
+    """A number for each pair of a reader and one of `size` values: of the entries, and of the candidates."""
+    return read.reader * size + group[read.work], np.arange(len(works))[:, None] * size + group[works]

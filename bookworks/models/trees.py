@@ -9,19 +9,22 @@ from __future__ import annotations
 import ctypes
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime as ort
 
 from bookworks.errors import BundleError
+from bookworks.models.onnx import opened
 
 Floats = npt.NDArray[np.float32]
 _FLOAT32, _RAW_SCORE, _CONTRIBUTIONS = 0, 1, 3  # C_API_DTYPE_FLOAT32, C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
 BASE, NEW_WORK = "base", "new_work"  # what is added beside the features
+PROBED, PROBE_SCALE, SAME = 64, 30.0, 1e-4  # made-up rows on which trees and their graph must agree
 _SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 _HEAD, _NAMES = "tree\n", "feature_names="
 
@@ -113,14 +116,40 @@ class Trees:
 
     Attributes:
         boosters: of the same features and objective; the mean of their scores counts.
+        graph: that mean as an ONNX graph, float32 [n, 1] from float32 [n, n_features], which is asked in place of the
+            boosters as it takes half the time; None where there is none.
         new_bonus: added to the score of a work without readers.
         slope, intercept: of the logistic function that makes a score a probability (Platt 1999).
     """
 
     boosters: tuple[Booster, ...]
+    graph: bytes | None = None
     new_bonus: float = 0.0
     slope: float = 1.0
     intercept: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that the graph says the same as the boosters.
+
+        Raises:
+            BundleError: it does not, or cannot be read.
+        """
+        if self.graph is None or not self.boosters:
+            return
+        rows = np.random.default_rng(0).normal(scale=PROBE_SCALE, size=(PROBED, len(self.names))).astype(np.float32)
+        rows[::2, ::3] = np.nan
+        try:
+            apart = float(np.abs(self.scores(rows) - self._of_boosters(rows)).max())
+        except BundleError:
+            raise
+        except Exception as error:  # onnxruntime raises several unrelated types
+            raise BundleError("The graph of the trees takes other features", received=error) from error
+        if not apart < SAME:
+            raise BundleError("The graph of the trees says something else than they do", received=apart)
+
+    @cached_property
+    def _session(self) -> ort.InferenceSession | None:
+        return None if self.graph is None else opened(self.graph, "trees")
 
     @property
     def names(self) -> list[str]:
@@ -132,11 +161,17 @@ class Trees:
         """All but the boosters."""
         return {"new_bonus": self.new_bonus, "slope": self.slope, "intercept": self.intercept}
 
-    def scores(self, rows: Floats, threads: int = 1) -> Floats:
+    def scores(self, rows: Floats) -> Floats:
         """Of features, float32 [..., n_features]: the sum over the trees, without bonus and before any link, [...]."""
-        flat = rows.reshape(-1, rows.shape[-1])
-        found = np.stack([booster.scores(flat, threads) for booster in self.boosters])
-        return np.asarray(found.mean(axis=0), dtype=np.float32).reshape(rows.shape[:-1])
+        flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]), dtype=np.float32)
+        if self._session is None or not flat.size:
+            return self._of_boosters(flat).reshape(rows.shape[:-1])
+        (found,) = self._session.run(None, {self._session.get_inputs()[0].name: flat})
+        return np.asarray(found, dtype=np.float32).reshape(rows.shape[:-1])
+
+    def _of_boosters(self, rows: Floats) -> Floats:
+        found = np.stack([booster.scores(rows) for booster in self.boosters])
+        return np.asarray(found.mean(axis=0), dtype=np.float32)
 
     def contributions(self, rows: Floats) -> npt.NDArray[np.float64]:
         """What each feature, and last the base, adds to the score of a work, [n, n_features + 1]."""

@@ -533,11 +533,12 @@ def nan_matrix(n: int) -> csr_matrix:
     return csr_matrix(([np.nan], ([0], [1])), shape=(n, n))
 
 
-def test_trees_that_the_manifest_does_not_list_are_not_read(taught_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [names.trees_part(0), names.TREES_GRAPH])
+def test_trees_that_the_manifest_does_not_list_are_not_read(taught_folder: Path, tmp_path: Path, part: str) -> None:
     folder = tmp_path / taught_folder.name
     shutil.copytree(taught_folder, folder)
     manifest = json.loads((folder / names.MANIFEST).read_text())
-    del manifest["parts"][names.trees_part(0)]
+    del manifest["parts"][part]
     (folder / names.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="in its manifest"):
         Bundle.load(folder)
@@ -557,9 +558,10 @@ def test_new_works_get_the_bonus_of_the_ranker(taught_folder: Path) -> None:
     assert told.contributions["new_work"] == 50.0
 
 
-def test_a_lost_tree_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [names.trees_part(0), names.TREES_GRAPH])
+def test_a_lost_tree_is_noticed(tmp_path: Path, part: str) -> None:
     folder = make_tiny_bundle(tmp_path, ranker=True)
-    (folder / names.trees_part(0)).unlink()
+    (folder / part).unlink()
     with pytest.raises(BundleError, match="incomplete"):
         Bundle.load(folder)
 

@@ -21,7 +21,7 @@ from training.params import Options, Params
 Floats = npt.NDArray[np.float32]
 P, R = TypeVar("P"), TypeVar("R")
 CHUNK = 512  # readers that are scored at a time
-BLOCK = 64  # scores whose largest is looked at first
+BLOCK = 64  # scores whose largest is looked at first, none beside another of them
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,10 @@ def without_history(scores: Floats, histories: sparse.csr_matrix) -> Floats:
 
 def best_of(scores: Floats, n: int) -> Lists:
     """The `n` best finite scores of each row, best first, padded to `n`; ties go to the lower index."""
-    rows, places = np.nonzero(_among_the_best(scores, min(n, scores.shape[1])))
+    found = np.flatnonzero(_among_the_best(scores, min(n, scores.shape[1])))
+    rows, places = np.divmod(found, scores.shape[1])
     values = scores[rows, places]
-    order = np.lexsort((places, -values, rows))
+    order = np.lexsort((-values, rows))  # stable, and places rise
     rank = np.arange(order.size) - np.searchsorted(rows, rows)
     first, at = order[rank < n], (rows[rank < n], rank[rank < n])
     works = np.full((scores.shape[0], n), PAD, dtype=np.int64)
@@ -156,7 +157,7 @@ def _among_the_best(scores: Floats, n: int) -> npt.NDArray[np.bool_]:
     blocks = width // BLOCK
     if blocks <= 2 * n:
         return _exactly_the_best(scores, n)
-    maxima = scores[:, : blocks * BLOCK].reshape(-1, blocks, BLOCK).max(axis=2)
+    maxima = scores[:, : blocks * BLOCK].reshape(-1, BLOCK, blocks).max(axis=1)
     found: npt.NDArray[np.bool_] = scores >= np.partition(maxima, blocks - n, axis=1)[:, blocks - n, None]
     crowded = np.flatnonzero(np.count_nonzero(found, axis=1) > 8 * n)
     if crowded.size:

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from bookworks.metrics.ranking import Values, find_hits, ndcg_at
 from training.dataset import TRAIN, VALID, Dataset
+from training.kernels import add, standardised
 from training.params import Options, Params
 from training.recommenders.all import Fitter, load_member
 from training.recommenders.base import Batch, Floats, Recommender, best_of, read_values, without_history, write_values
@@ -22,7 +23,6 @@ from training.recommenders.new_works import allowed, as_far_as, recall_of_others
 from training.split_files import hold_out
 
 K = 20
-CACHED = 16  # rows that stay in the cache of a core, of some 25,000 scores each
 MOST_BYTES = 1_500_000_000  # of scores held while weights are found
 
 
@@ -88,7 +88,7 @@ class Blend(Recommender):
         total = np.zeros(batch.histories.shape, dtype=np.float32)
         for name, weight in self.mix.weights.items():
             if weight:
-                total += np.float32(weight) * standardised(self.members[name].scores(batch))
+                add(total, weight, standardised(self.members[name].scores(batch)))
         return self.finished(total, batch.histories)
 
     def finished(self, total: Floats, histories: sparse.csr_matrix) -> Floats:
@@ -116,16 +116,6 @@ class Blend(Recommender):
 def lifted(total: Floats, factor: float) -> Floats:
     """Sums above 0 times a factor: what is liked more than the mean is liked the more."""
     return np.where(total > 0, total * np.float32(factor), total)
-
-
-def standardised(scores: Floats) -> Floats:
-    """Scores less the mean of their row and divided by its deviation; in place. A constant row becomes zeros."""
-    for start in range(0, len(scores), CACHED):
-        part = scores[start : start + CACHED]
-        part -= part.mean(axis=1, keepdims=True)
-        spread = np.sqrt(np.einsum("ij,ij->i", part, part) / part.shape[1])
-        part /= np.where(spread > 1e-12, spread, 1.0)[:, None]
-    return scores
 
 
 def same_work(data: Dataset) -> sparse.csr_matrix:
@@ -274,7 +264,7 @@ class _Scored:
         total = np.zeros(self._known.batch.histories.shape, dtype=np.float32)
         for name, weight in weights.items():
             if weight:
-                total += np.float32(weight) * self._scores[name]
+                add(total, weight, self._scores[name])
         total[:, self._known.untried] = -np.inf
         return without_history(total, self._hidden)
 

@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from training.dataset import Dataset
+from training.kernels import product
 from training.linear_filter import keep_top, linear_item_filter
 from training.params import Options, Params
 from training.recommenders.base import Batch, Floats, Recommender
@@ -25,8 +26,7 @@ class ItemItemRecommender(Recommender):
 
     def scores(self, batch: Batch) -> Floats:
         """R S for the batch."""
-        dense: Floats = np.asarray((batch.histories @ self.matrix).toarray(), dtype=np.float32)
-        return dense
+        return product(batch.histories, self.matrix)
 
     def save(self, folder: Path) -> None:
         """Write S."""
@@ -165,7 +165,7 @@ class EaseRecommender(Recommender):
 
     def scores(self, batch: Batch) -> Floats:
         """R B for the batch."""
-        return np.asarray(batch.histories @ self.matrix, dtype=np.float32)
+        return product(batch.histories, self.matrix)
 
     def save(self, folder: Path) -> None:
         """Write B."""

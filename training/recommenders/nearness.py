@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bookworks.metrics.ranking import PAD
-from bookworks.models.item_item import largest
+from training.kernels import largest
 from training.recommenders.als import AlsRecommender
 from training.recommenders.base import Floats, Recommender
 from training.recommenders.item_item import ItemItemRecommender
@@ -37,13 +37,11 @@ def nearest_to(histories: sparse.csr_matrix, near: Near, works: npt.NDArray[np.i
         near: of `near_of`.
         works: candidates, each once a reader, padded with -1, [n_readers, n_candidates].
     """
+    if not isinstance(near, np.ndarray):
+        return largest(histories, near, works)
     found = np.zeros(works.shape, dtype=np.float32)
     for row, (start, end) in enumerate(zip(histories.indptr[:-1], histories.indptr[1:], strict=True)):
         read, n = histories.indices[start:end], int(np.count_nonzero(works[row] != PAD))
-        if not read.size:
-            continue
-        if isinstance(near, np.ndarray):
+        if read.size:
             found[row, :n] = (near[works[row, :n]] @ near[read].T).max(axis=1)
-        else:
-            found[row, :n] = largest(near, read, works[row, :n])
     return found

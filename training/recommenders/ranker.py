@@ -21,6 +21,7 @@ from bookworks.models.ranker_features import features, names_of
 from bookworks.models.trees import Explained, Trees
 from bookworks.models.work_facts import WorkFacts
 from training.dataset import VALID, Dataset
+from training.kernels import add, standardised
 from training.params import Options
 from training.recommenders.all import Fitter
 from training.recommenders.base import (
@@ -45,7 +46,6 @@ from training.recommenders.blend import (
     later,
     same_work,
     sample,
-    standardised,
 )
 from training.recommenders.content import readers_of
 from training.recommenders.nearness import near_of, nearest_to
@@ -54,7 +54,7 @@ from training.recommenders.trees import Taught, TreesParams, grow, untaught
 from training.split_files import hold_out
 from training.work_facts import facts_of
 
-PART = 256  # readers whose scores by all sources are in memory at a time
+PART = 64  # readers whose scores by all sources are in memory at a time, 6 MB a source of 25,000 works
 
 
 class RankerParams(TreesParams):
@@ -170,7 +170,8 @@ def candidates_of(
     scores = {name: standardised(member.scores(part)) for name, member in blend.members.items()}
     total = np.zeros(part.histories.shape, dtype=np.float32)
     for name, weight in blend.mix.weights.items():
-        total += np.float32(weight) * scores[name]
+        if weight:
+            add(total, weight, scores[name])
     total = without_history(blend.finished(total, part.histories), part.histories)
     if untried is not None:
         total[:, untried] = -np.inf

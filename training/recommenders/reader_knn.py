@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from scipy import sparse
 
 from training.dataset import Dataset
+from training.kernels import product
 from training.linear_filter import damped
 from training.params import Options, Params
 from training.recommenders.base import Batch, Floats, Recommender, read_values, write_values
@@ -43,11 +45,15 @@ class ReaderKnnRecommender(Recommender):
 
     def scores(self, batch: Batch) -> Floats:
         """likeness^sharpness R."""
-        near = sparse.csr_matrix(batch.histories @ self.readers.T)
+        near = sparse.csr_matrix(batch.histories @ self._read_by)
         owner = np.repeat(batch.rows, np.diff(near.indptr))
         near.data = np.where(near.indices == owner, 0.0, near.data**self.sharpness).astype(np.float32)
-        dense: Floats = np.asarray((near @ self.readers).toarray(), dtype=np.float32)
-        return dense
+        return product(near, self.readers)
+
+    @cached_property
+    def _read_by(self) -> sparse.csr_matrix:
+        """The rows of works, [n_works, n_trained]."""
+        return sparse.csr_matrix(self.readers.T)
 
     def save(self, folder: Path) -> None:
         """Write the readers' rows."""

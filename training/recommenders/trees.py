@@ -16,6 +16,7 @@ from bookworks.models.trees import Booster, Trees, logistic
 from training.params import Options, Params
 from training.recommenders.base import Floats
 from training.recommenders.new_works import K, as_far_as
+from training.trees_to_onnx import trees_to_onnx
 
 Objective = Literal["binary", "lambdarank"]
 Rows = npt.NDArray[np.int64]
@@ -129,7 +130,7 @@ def grow(
     slope, intercept, error = calibrate(scores[best], kept.read.ravel(), kept.first_half())
     found = {"trees": rounds * config.bags, "new_bonus": bonus, "calibration_error": error}
     found["share_read"] = float(kept.read.mean())
-    return Trees(bags, bonus, slope, intercept), told | found
+    return Trees(bags, trees_to_onnx(bags), bonus, slope, intercept), told | found
 
 
 def _turns(readers: npt.NDArray[np.int64], config: TreesParams) -> npt.NDArray[np.int64]:

@@ -1,0 +1,116 @@
+"""Loops over a few readers' scores that NumPy and SciPy do in several passes, compiled by Numba.
+
+None holds the interpreter's lock, so that parts of the readers can be worked on side by side.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+_compiled = numba.njit(nogil=True, cache=True)
+_reordered = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})  # sums in any order, as vectors
+
+
+def product(left: sparse.csr_matrix, right: sparse.csr_matrix | Floats) -> Floats:
+    """left @ right, dense, float32 [n, m].
+
+    Args:
+        left: [n, k].
+        right: sparse in CSR or dense, float32 [k, m].
+    """
+    found = np.zeros((left.shape[0], right.shape[1]), dtype=np.float32)
+    entries = left.indptr, left.indices, left.data.astype(np.float32, copy=False)
+    if isinstance(right, np.ndarray):
+        _add_rows(*entries, right, found)
+    else:
+        _add_entries(*entries, right.indptr, right.indices, right.data, found)
+    return found
+
+
+def largest(histories: sparse.csr_matrix, likeness: sparse.csr_matrix, works: Ints) -> Floats:
+    """The largest likeness, at least 0, of each work to one of the reader's history, float32 [n_readers, n].
+
+    Args:
+        histories: [n_readers, n_works].
+        likeness: float32 [n_works, n_works].
+        works: each once a reader; below 0 stands for none, [n_readers, n].
+    """
+    found = np.zeros(works.shape, dtype=np.float32)
+    place = np.full(likeness.shape[1], -1, dtype=np.int32)
+    _largest(histories.indptr, histories.indices, likeness.indptr, likeness.indices, likeness.data, works, place, found)
+    return found
+
+
+def standardised(scores: Floats) -> Floats:
+    """Scores less the mean of their row and divided by its deviation; in place. A constant row becomes zeros."""
+    _standardise(scores)
+    return scores
+
+
+def add(total: Floats, weight: float, scores: Floats) -> None:
+    """total += weight * scores, in place and without an array between."""
+    _add(total, np.float32(weight), scores)
+
+
+@_compiled
+def _add_entries(starts, columns, values, of_row, of_column, of_value, found):  # type: ignore[no-untyped-def]
+    for row in range(len(starts) - 1):
+        sums = found[row]
+        for at in range(starts[row], starts[row + 1]):
+            for entry in range(of_row[columns[at]], of_row[columns[at] + 1]):
+                sums[of_column[entry]] += values[at] * of_value[entry]
+
+
+@_compiled
+def _add_rows(starts, columns, values, rows, found):  # type: ignore[no-untyped-def]
+    for row in range(len(starts) - 1):
+        sums = found[row]
+        for at in range(starts[row], starts[row + 1]):
+            value, of = values[at], rows[columns[at]]
+            for column in range(len(sums)):
+                sums[column] += value * of[column]
+
+
+@_compiled
+def _largest(starts, columns, of_row, of_column, of_value, works, place, found):  # type: ignore[no-untyped-def]
+    for row in range(len(starts) - 1):
+        for at, work in enumerate(works[row]):
+            if work >= 0:
+                place[work] = at
+        for at in range(starts[row], starts[row + 1]):
+            for entry in range(of_row[columns[at]], of_row[columns[at] + 1]):
+                wanted = place[of_column[entry]]
+                if wanted >= 0:
+                    found[row, wanted] = max(found[row, wanted], of_value[entry])
+        for work in works[row]:
+            if work >= 0:
+                place[work] = -1
+
+
+@_reordered
+def _standardise(scores):  # type: ignore[no-untyped-def]
+    for row in range(len(scores)):
+        values = scores[row]
+        total = 0.0
+        for at in range(len(values)):
+            total += values[at]
+        mean, squares = np.float32(total / len(values)), 0.0
+        for at in range(len(values)):
+            squares += (values[at] - mean) ** 2
+        spread = np.float32(np.sqrt(squares / len(values)))
+        if spread <= 1e-12:
+            spread = np.float32(1.0)
+        for at in range(len(values)):
+            values[at] = (values[at] - mean) / spread
+
+
+@_compiled
+def _add(total, weight, scores):  # type: ignore[no-untyped-def]
+    for row in range(len(total)):
+        for column in range(total.shape[1]):
+            total[row, column] += weight * scores[row, column]
