@@ -69,11 +69,20 @@ def _add_entries(starts, columns, values, of_row, of_column, of_value, found):  
 @_compiled
 def _add_rows(starts, columns, values, rows, found):  # type: ignore[no-untyped-def]
     for row in range(len(starts) - 1):
-        sums = found[row]
-        for at in range(starts[row], starts[row + 1]):
-            value, of = values[at], rows[columns[at]]
+        sums, at, end = found[row], starts[row], starts[row + 1]
+        while at + 4 <= end:  # by four, so that the sums are read and written a fourth as often
+            one, two, three, four = (
+                rows[columns[at]], rows[columns[at + 1]], rows[columns[at + 2]], rows[columns[at + 3]]
+            )  # fmt: skip
+            a, b, c, d = values[at], values[at + 1], values[at + 2], values[at + 3]
             for column in range(len(sums)):
-                sums[column] += value * of[column]
+                sums[column] += a * one[column] + b * two[column] + c * three[column] + d * four[column]
+            at += 4
+        while at < end:
+            one, a = rows[columns[at]], values[at]
+            for column in range(len(sums)):
+                sums[column] += a * one[column]
+            at += 1
 
 
 @_compiled

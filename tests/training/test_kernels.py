@@ -11,7 +11,9 @@ from training import kernels
 
 def drawn(rows: int, columns: int, density: float, seed: int, dtype: type = np.float32) -> sparse.csr_matrix:
     """Sparse values, the columns of each row in no order."""
-    found = sparse.random_array((rows, columns), density=density, format="csr", dtype=np.float64, rng=seed).astype(dtype)
+    found = sparse.random_array((rows, columns), density=density, format="csr", dtype=np.float64, rng=seed).astype(
+        dtype
+    )
     for start, end in zip(found.indptr[:-1], found.indptr[1:], strict=True):
         found.indices[start:end] = found.indices[start:end][::-1]
         found.data[start:end] = found.data[start:end][::-1]
