@@ -12,8 +12,8 @@ from scipy import sparse
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-_compiled = numba.njit(nogil=True, cache=True)
-_reordered = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})  # sums in any order, as vectors
+_compiled = numba.njit(nogil=True)
+_reordered = numba.njit(nogil=True, fastmath={"reassoc", "contract"})  # sums in any order, as vectors
 
 
 def product(left: sparse.csr_matrix, right: sparse.csr_matrix | Floats) -> Floats:
