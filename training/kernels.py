@@ -1,6 +1,7 @@
 """Loops over a few readers' scores that NumPy and SciPy do in several passes, compiled by Numba.
 
-None holds the interpreter's lock, so that parts of the readers can be worked on side by side.
+None holds the interpreter's lock, so that parts of the readers can be worked on side by side. Each process compiles
+those that it calls, together two seconds: a read-only installation has no place for what was compiled.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+
+from bookworks.errors import ContractError
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -21,14 +24,19 @@ def product(left: sparse.csr_matrix, right: sparse.csr_matrix | Floats) -> Float
 
     Args:
         left: [n, k].
-        right: sparse in CSR or dense, float32 [k, m].
+        right: sparse or dense, float32 [k, m].
+
+    Raises:
+        ContractError: the shapes do not fit together.
     """
+    _check(left.shape[1] == right.shape[0], left, right)
     found = np.zeros((left.shape[0], right.shape[1]), dtype=np.float32)
     entries = left.indptr, left.indices, left.data.astype(np.float32, copy=False)
     if isinstance(right, np.ndarray):
         _add_rows(*entries, right, found)
     else:
-        _add_entries(*entries, right.indptr, right.indices, right.data, found)
+        rows = right.tocsr()
+        _add_entries(*entries, rows.indptr, rows.indices, rows.data, found)
     return found
 
 
@@ -39,7 +47,12 @@ def largest(histories: sparse.csr_matrix, likeness: sparse.csr_matrix, works: In
         histories: [n_readers, n_works].
         likeness: float32 [n_works, n_works].
         works: each once a reader; below 0 stands for none, [n_readers, n].
+
+    Raises:
+        ContractError: the shapes do not fit together.
     """
+    fits = histories.shape[1] == likeness.shape[0] and len(works) == histories.shape[0]
+    _check(fits and works.max(initial=-1) < likeness.shape[1], histories, likeness, works)
     found = np.zeros(works.shape, dtype=np.float32)
     place = np.full(likeness.shape[1], -1, dtype=np.int32)
     _largest(histories.indptr, histories.indices, likeness.indptr, likeness.indices, likeness.data, works, place, found)
@@ -53,8 +66,19 @@ def standardised(scores: Floats) -> Floats:
 
 
 def add(total: Floats, weight: float, scores: Floats) -> None:
-    """total += weight * scores, in place and without an array between."""
+    """total += weight * scores, in place and without an array between.
+
+    Raises:
+        ContractError: the shapes differ.
+    """
+    _check(total.shape == scores.shape, total, scores)
     _add(total, np.float32(weight), scores)
+
+
+def _check(fits: bool, *matrices: sparse.csr_matrix | Floats | Ints) -> None:
+    """Compiled loops look at no bounds, so shapes are looked at here."""
+    if not fits:
+        raise ContractError("Matrices do not fit together", received=", ".join(str(one.shape) for one in matrices))
 
 
 @_compiled

@@ -39,7 +39,7 @@ Ints = npt.NDArray[np.int64]
 Shown = npt.NDArray[np.bool_] | None
 AS_THEY_ARE = frozenset({TASTES, POPULARITY})  # 0 to 1 by construction
 SHORTLIST = 5  # the rule on authors looks at this many times n
-BLOCK = 64  # scores, none beside another, whose largest is looked at first when the best of many are sought
+BLOCK = 64  # of so many scores, evenly spread, the largest is looked at first when the best of many are sought
 BY_OTHERS = 1000  # the best by the other sources, whose cosine is taken beside those of a vector index
 
 

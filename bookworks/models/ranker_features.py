@@ -63,7 +63,7 @@ def features(
         works: indices of the candidates, [n_readers, n_candidates].
         told: of the readers and the request, [n_readers] each; see `about`.
     """
-    scores, share, rank = _of_sources(np.stack([*sources.values(), blend]))
+    scores, share, rank = _of_sources(np.stack([*sources.values(), blend], dtype=np.float32))
     blocks = [values[source] for source in range(len(scores)) for values in (scores, share, rank)]
     agreeing = (rank[:-1] < AGREE).sum(axis=0)
     blocks += [np.asarray(agreeing, dtype=np.float32), *near.values()]
@@ -89,7 +89,7 @@ def _of_sources(values: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _falling(values: Floats, places: Ints) -> Ints:
-    """The order of falling values, of equals the first, along the last axis.
+    """The order of falling values, none of them NaN, of equals the first, along the last axis.
 
     Bits of a float rise with it, below 0 once they are turned round: so a value and its place are one whole number,
     and these are sorted several times as fast as a stable sort of floats takes.
@@ -120,9 +120,8 @@ class _Read:
     def mean(self, values: Floats, of_none: float) -> Floats:
         """Of each reader the mean over the finite ones of the entries' values, float32 [n_readers]."""
         finite = np.isfinite(values)
-        total, count = (
-            np.bincount(self.reader[finite], weights, self.length.size) for weights in (values[finite], None)
-        )
+        total = np.bincount(self.reader[finite], values[finite], minlength=self.length.size)
+        count = np.bincount(self.reader[finite], minlength=self.length.size)
         return np.where(count > 0, total / np.maximum(count, 1), of_none).astype(np.float32)
 
 

@@ -22,7 +22,15 @@ from scipy.sparse import csr_matrix, save_npz
 from bookworks.contracts import bundle as names
 from bookworks.errors import BundleError, ContractError
 from bookworks.models.bundle import Blend, Bundle, top
-from bookworks.models.bundle_files import BundleParts, Ranker, _check_together, read_parts, write_bundle
+from bookworks.models.bundle_files import (
+    BundleParts,
+    Ranker,
+    _check_together,
+    read_parts,
+    read_ranker,
+    write_bundle,
+    write_ranker,
+)
 from bookworks.models.item_item import ItemItem
 from bookworks.models.ranker_features import about
 from bookworks.models.reader import Context, Nearest, ReaderState
@@ -556,6 +564,17 @@ def test_new_works_get_the_bonus_of_the_ranker(taught_folder: Path) -> None:
     assert bonus.recommend(WARM, 1).indices == [last]
     (told,) = bonus.explained(bonus.ranked(WARM, bonus.score(WARM)), [last])
     assert told.contributions["new_work"] == 50.0
+
+
+def test_a_ranker_without_a_graph_of_its_trees_serves_the_same(taught_folder: Path, tmp_path: Path) -> None:
+    manifest, parts = read_parts(taught_folder)
+    assert parts.ranker.trees.graph is not None
+    write_ranker(tmp_path, Ranker(with_trees(parts, graph=None).trees, parts.ranker.candidates))
+    assert not (tmp_path / names.TREES_GRAPH).exists()
+    plain = Bundle(manifest, replace(parts, ranker=read_ranker(tmp_path)))
+    assert plain.ranker.trees.graph is None
+    for state in (WARM, SESSION):
+        assert plain.recommend(state, 20).indices == Bundle(manifest, parts).recommend(state, 20).indices
 
 
 @pytest.mark.parametrize("part", [names.trees_part(0), names.TREES_GRAPH])

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import lightgbm as lgb
 import numpy as np
+import onnx
 import pytest
 
 from bookworks.errors import BundleError, ContractError
@@ -81,8 +82,31 @@ def test_a_graph_that_is_not_of_these_trees_is_refused(grown: lgb.Booster, rows:
         Trees(boosters, b"no graph")
     wide = lgb.Dataset(np.hstack([rows, rows]), rows[:, 0] > 0)
     wider = (Booster(lgb.train({"objective": "binary", "verbose": -1}, wide, 5).model_to_string()),)
-    with pytest.raises(BundleError, match="other features"):
+    with pytest.raises(BundleError, match="refuses the features"):
         Trees(boosters, trees_to_onnx(wider))
+
+
+def test_a_graph_that_goes_elsewhere_at_one_feature_is_refused(grown: lgb.Booster) -> None:
+    boosters = (Booster(grown.model_to_string()),)
+    for place, (name, change) in enumerate(
+        [("nodes_missing_value_tracks_true", lambda value: 1 - value), ("nodes_values", lambda value: value + 0.02)]
+    ):
+        graph = onnx.load_from_string(trees_to_onnx(boosters))
+        told = {one.name: one for one in graph.graph.node[0].attribute}
+        values = told[name].floats if place else told[name].ints
+        for at, feature in enumerate(told["nodes_featureids"].ints):
+            if feature == 1 and told["nodes_modes"].strings[at] != b"LEAF":
+                values[at] = change(values[at])
+        with pytest.raises(BundleError, match="something else"):
+            Trees(boosters, graph.SerializeToString())
+
+
+def test_large_scores_need_not_agree_to_the_last_digit(rows: np.ndarray) -> None:
+    target = 10_000 + 1000 * np.nan_to_num(rows).sum(axis=1)
+    told = lgb.train({"objective": "regression", "verbose": -1}, lgb.Dataset(rows, target), 200)
+    boosters = (Booster(told.model_to_string()),)
+    graph = Trees(boosters, trees_to_onnx(boosters))
+    np.testing.assert_allclose(graph.scores(rows), Trees(boosters).scores(rows), rtol=1e-5)
 
 
 def test_categories_are_not_written_as_a_graph(rows: np.ndarray) -> None:
@@ -119,7 +143,7 @@ def test_a_damaged_model_is_refused_and_does_not_end_the_process(grown: lgb.Boos
     """In a process of its own: LightGBM ends it where it reads such a text in parallel."""
     code = """
 import sys
-from bookworks.errors import BundleError, ContractError
+from bookworks.errors import BundleError
 from bookworks.models.trees import Booster
 try:
     print("read", Booster(sys.stdin.read()).rounds)

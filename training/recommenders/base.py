@@ -21,7 +21,7 @@ from training.params import Options, Params
 Floats = npt.NDArray[np.float32]
 P, R = TypeVar("P"), TypeVar("R")
 CHUNK = 512  # readers that are scored at a time
-BLOCK = 64  # scores whose largest is looked at first, none beside another of them
+BLOCK = 64  # of so many scores, evenly spread, the largest is looked at first
 
 
 @dataclass(frozen=True)

@@ -82,10 +82,10 @@ class ItemKnnRecommender(ItemItemRecommender):
         """Products of the BM25-weighted columns, the strongest `neighbours` of each work."""
         ratings = data.train()
         weighted = bm25(ratings.T.tocsr(), config.k1, config.b)
-        product = sparse.csr_matrix(weighted @ weighted.T)
-        product.setdiag(0)
-        product.eliminate_zeros()
-        return cls(keep_top(product, config.neighbours).astype(np.float32))
+        alike = sparse.csr_matrix(weighted @ weighted.T)
+        alike.setdiag(0)
+        alike.eliminate_zeros()
+        return cls(keep_top(alike, config.neighbours).astype(np.float32))
 
 
 def bm25(documents: sparse.csr_matrix, k1: float, b: float) -> sparse.csr_matrix:
@@ -187,10 +187,10 @@ def ease_matrix(gram: sparse.csr_matrix, ridge: float) -> Floats:
     """
     n = gram.shape[0]
     dense = np.zeros((n, n), dtype=np.float32, order="F")
-    product = sparse.csc_matrix(gram)
-    product.sum_duplicates()
-    columns = np.repeat(np.arange(n), np.diff(product.indptr))
-    dense[product.indices, columns] = product.data
+    entries = sparse.csc_matrix(gram)
+    entries.sum_duplicates()
+    columns = np.repeat(np.arange(n), np.diff(entries.indptr))
+    dense[entries.indices, columns] = entries.data
     dense[np.diag_indices(n)] += np.float32(ridge)
     factor, failed = lapack.spotrf(dense, lower=1, clean=0, overwrite_a=1)
     inverse, also_failed = lapack.spotri(factor, lower=1, overwrite_c=1)

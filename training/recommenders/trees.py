@@ -130,7 +130,8 @@ def grow(
     slope, intercept, error = calibrate(scores[best], kept.read.ravel(), kept.first_half())
     found = {"trees": rounds * config.bags, "new_bonus": bonus, "calibration_error": error}
     found["share_read"] = float(kept.read.mean())
-    return Trees(bags, trees_to_onnx(bags), bonus, slope, intercept), told | found
+    trees = Trees(bags, graph=trees_to_onnx(bags), new_bonus=bonus, slope=slope, intercept=intercept)
+    return trees, told | found
 
 
 def _turns(readers: npt.NDArray[np.int64], config: TreesParams) -> npt.NDArray[np.int64]:
