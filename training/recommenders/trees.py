@@ -39,7 +39,7 @@ class TreesParams(Params):
     new_steps: tuple[float, ...] = Field(
         (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0), description="Added to new works."
     )
-    patience: int = Field(30, ge=1)
+    patience: int = Field(100, ge=1, description="Rounds without a better value before it stops.")
 
 
 OF_READERS = ("read", "n_relevant", "n_others", "n_rated", "readers")
