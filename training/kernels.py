@@ -59,20 +59,23 @@ def largest(histories: sparse.csr_matrix, likeness: sparse.csr_matrix, works: In
     return found
 
 
-def standardised(scores: Floats) -> Floats:
-    """Scores less the mean of their row and divided by its deviation; in place. A constant row becomes zeros."""
-    _standardise(scores)
-    return scores
+def standardised(scores: Floats, total: Floats | None = None, weight: float = 0.0) -> Floats:
+    """Scores less the mean of their row and divided by its deviation; in place. A constant row becomes zeros.
 
-
-def add(total: Floats, weight: float, scores: Floats) -> None:
-    """total += weight * scores, in place and without an array between.
+    Args:
+        scores: [n_readers, n_works].
+        total: grows by `weight` times them, of the same shape.
+        weight: 0 leaves `total` as it is.
 
     Raises:
         ContractError: the shapes differ.
     """
-    _check(total.shape == scores.shape, total, scores)
-    _add(total, np.float32(weight), scores)
+    if total is None or not weight:
+        total = np.zeros((0, 0), dtype=np.float32)
+    else:
+        _check(total.shape == scores.shape, total, scores)
+    _standardise(scores, total, np.float32(weight))
+    return scores
 
 
 def _check(fits: bool, *matrices: sparse.csr_matrix | Floats | Ints) -> None:
@@ -126,7 +129,7 @@ def _largest(starts, columns, of_row, of_column, of_value, works, place, found):
 
 
 @_reordered
-def _standardise(scores):  # type: ignore[no-untyped-def]
+def _standardise(scores, sums, weight):  # type: ignore[no-untyped-def]
     for row in range(len(scores)):
         values = scores[row]
         total = 0.0
@@ -140,10 +143,6 @@ def _standardise(scores):  # type: ignore[no-untyped-def]
             spread = np.float32(1.0)
         for at in range(len(values)):
             values[at] = (values[at] - mean) / spread
-
-
-@_compiled
-def _add(total, weight, scores):  # type: ignore[no-untyped-def]
-    for row in range(len(total)):
-        for column in range(total.shape[1]):
-            total[row, column] += weight * scores[row, column]
+        if len(sums):
+            for at in range(len(values)):
+                sums[row, at] += weight * values[at]

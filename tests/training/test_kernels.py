@@ -67,11 +67,12 @@ def test_rows_are_standardised_in_place_and_a_constant_one_becomes_zeros() -> No
     assert np.abs(scores[3]).max() < 1e-10  # what differs by next to nothing does not differ
 
 
-def test_a_weighted_addition() -> None:
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_standardised_scores_are_added_to_a_total(weight: float) -> None:
     total, scores = (np.random.default_rng(seed).normal(size=(4, 50)).astype(np.float32) for seed in (6, 7))
-    expected = total + np.float32(0.3) * scores
-    kernels.add(total, 0.3, scores)
-    np.testing.assert_allclose(total, expected, rtol=1e-6)
+    before = total.copy()
+    found = kernels.standardised(scores, total, weight)
+    np.testing.assert_allclose(total, before + np.float32(weight) * found, rtol=1e-5, atol=1e-6)
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
@@ -82,7 +83,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
         lambda: kernels.largest(left, right, np.zeros((2, 1), dtype=np.int64)),
         lambda: kernels.largest(drawn(2, 3, 0.5, 3), right, np.full((2, 1), 3)),
         lambda: kernels.largest(drawn(2, 3, 0.5, 3), right, np.zeros((1, 1), dtype=np.int64)),
-        lambda: kernels.add(total, 1.0, total[:, :3]),
+        lambda: kernels.standardised(total[:, :3].copy(), total, 1.0),
     ):
         with pytest.raises(ContractError, match="do not fit together"):
             wrong()

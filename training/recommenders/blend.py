@@ -14,7 +14,7 @@ from scipy import sparse
 
 from bookworks.metrics.ranking import Values, find_hits, ndcg_at
 from training.dataset import TRAIN, VALID, Dataset
-from training.kernels import add, standardised
+from training.kernels import standardised
 from training.params import Options, Params
 from training.recommenders.all import Fitter, load_member
 from training.recommenders.base import Batch, Floats, Recommender, best_of, read_values, without_history, write_values
@@ -88,7 +88,7 @@ class Blend(Recommender):
         total = np.zeros(batch.histories.shape, dtype=np.float32)
         for name, weight in self.mix.weights.items():
             if weight:
-                add(total, weight, standardised(self.members[name].scores(batch)))
+                standardised(self.members[name].scores(batch), total, weight)
         return self.finished(total, batch.histories)
 
     def finished(self, total: Floats, histories: sparse.csr_matrix) -> Floats:
@@ -264,7 +264,7 @@ class _Scored:
         total = np.zeros(self._known.batch.histories.shape, dtype=np.float32)
         for name, weight in weights.items():
             if weight:
-                add(total, weight, self._scores[name])
+                total += np.float32(weight) * self._scores[name]
         total[:, self._known.untried] = -np.inf
         return without_history(total, self._hidden)
 

@@ -21,7 +21,7 @@ from bookworks.models.ranker_features import features, names_of
 from bookworks.models.trees import Explained, Trees
 from bookworks.models.work_facts import WorkFacts
 from training.dataset import VALID, Dataset
-from training.kernels import add, standardised
+from training.kernels import standardised
 from training.params import Options
 from training.recommenders.all import Fitter
 from training.recommenders.base import (
@@ -167,11 +167,11 @@ def candidates_of(
     blend: Blend, facts: WorkFacts, part: Batch, n: int, untried: npt.NDArray[np.bool_] | None = None
 ) -> tuple[Lists, Floats, Floats]:
     """Candidates of a few readers, their features, and the blend's scores of all works; no candidate is `untried`."""
-    scores = {name: standardised(member.scores(part)) for name, member in blend.members.items()}
     total = np.zeros(part.histories.shape, dtype=np.float32)
-    for name, weight in blend.mix.weights.items():
-        if weight:
-            add(total, weight, scores[name])
+    weights = blend.mix.weights
+    scores = {
+        name: standardised(member.scores(part), total, weights.get(name, 0.0)) for name, member in blend.members.items()
+    }
     total = without_history(blend.finished(total, part.histories), part.histories)
     if untried is not None:
         total[:, untried] = -np.inf
