@@ -14,9 +14,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from bookworks.models.encoder import HISTORY, INDICES, OUTPUT
+from bookworks.models.onnx import IR_VERSION, OPSET
 
 Floats = npt.NDArray[np.float32]
-OPSET, IR_VERSION = 17, 9
 
 
 @dataclass(frozen=True)

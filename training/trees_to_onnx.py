@@ -13,10 +13,10 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from bookworks.errors import ContractError
-from bookworks.models.trees import Booster
+from bookworks.models.onnx import IR_VERSION, OPSET
+from bookworks.models.trees import ROWS, SCORES, Booster
 
-OPSET, ML_OPSET, IR_VERSION = 17, 3, 9
-ROWS, SCORES = "rows", "scores"
+ML_OPSET = 3
 Node = dict[str, Any]
 
 

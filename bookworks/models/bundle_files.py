@@ -196,7 +196,7 @@ def read_ranker(folder: Path, listed: Container[str] | None = None) -> Ranker | 
         return None
     files = [folder / names.trees_part(number) for number in range(told["boosters"])]
     graph = folder / names.TREES_GRAPH if told.get("graph") else None
-    for file in [*files, *([graph] if graph else [])]:
+    for file in filter(None, (*files, graph)):
         if listed is not None and file.name not in listed:
             raise BundleError("The bundle is incomplete", received=f"no {file.name} in its manifest")
     boosters = tuple(Booster(file.read_text(encoding="utf-8")) for file in files)

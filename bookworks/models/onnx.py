@@ -8,6 +8,8 @@ import onnxruntime as ort
 
 from bookworks.errors import BundleError
 
+OPSET, IR_VERSION = 17, 9  # in which training writes them
+
 
 def opened(graph: Path | bytes, what: str) -> ort.InferenceSession:
     """A session of a graph.

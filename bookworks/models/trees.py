@@ -24,6 +24,7 @@ from bookworks.models.onnx import opened
 Floats = npt.NDArray[np.float32]
 _FLOAT32, _RAW_SCORE, _CONTRIBUTIONS = 0, 1, 3  # C_API_DTYPE_FLOAT32, C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
 BASE, NEW_WORK = "base", "new_work"  # what is added beside the features
+ROWS, SCORES = "rows", "scores"  # what the graph takes and gives
 PROBED, MISSING, SAME = 512, 0.2, 1e-4  # made-up rows, on which trees and their graph agree to a relative 1e-4
 _SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 _HEAD, _NAMES = "tree\n", "feature_names="
@@ -117,8 +118,8 @@ class Trees:
 
     Attributes:
         boosters: of the same features and objective; the mean of their scores counts.
-        graph: that mean as an ONNX graph, float32 [n, 1] from float32 [n, n_features], which is asked in place of the
-            boosters as it takes half the time; None where there is none.
+        graph: that mean as an ONNX graph, float32 [n, 1] `scores` from float32 [n, n_features] `rows`, which is asked
+            in place of the boosters as it takes half the time; None where there is none.
         new_bonus: added to the score of a work without readers.
         slope, intercept: of the logistic function that makes a score a probability (Platt 1999).
     """
@@ -167,7 +168,7 @@ class Trees:
         if self._session is None or not flat.size:
             return self._of_boosters(flat).reshape(rows.shape[:-1])
         try:
-            (found,) = self._session.run(None, {self._session.get_inputs()[0].name: flat})
+            (found,) = self._session.run([SCORES], {ROWS: flat})
         except Exception as error:  # onnxruntime raises several unrelated types
             raise BundleError("The graph of the trees refuses the features", received=error) from error
         return np.asarray(found, dtype=np.float32).reshape(rows.shape[:-1])

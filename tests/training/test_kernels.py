@@ -13,9 +13,8 @@ from training import kernels
 
 def drawn(rows: int, columns: int, density: float, seed: int, dtype: type = np.float32) -> sparse.csr_matrix:
     """Sparse values, the columns of each row in no order."""
-    found = sparse.random_array((rows, columns), density=density, format="csr", dtype=np.float64, rng=seed).astype(
-        dtype
-    )
+    found = sparse.random_array((rows, columns), density=density, format="csr", dtype=np.float64, rng=seed)
+    found = found.astype(dtype)
     for start, end in zip(found.indptr[:-1], found.indptr[1:], strict=True):
         found.indices[start:end] = found.indices[start:end][::-1]
         found.data[start:end] = found.data[start:end][::-1]
@@ -50,9 +49,8 @@ def test_the_largest_likeness_to_a_history() -> None:
         expected = dense[read].max(axis=0, initial=0.0)[works[row]]
         np.testing.assert_allclose(found[row], np.where(works[row] >= 0, expected, 0.0), rtol=1e-6)
         known = works[row][works[row] >= 0]
-        np.testing.assert_array_equal(
-            found[row, : len(known)], item_item.largest(likeness, read, known)
-        )  # as it serves
+        served = item_item.largest(likeness, read, known)
+        np.testing.assert_array_equal(found[row, : len(known)], served)
 
 
 def test_rows_are_standardised_in_place_and_a_constant_one_becomes_zeros() -> None:

@@ -167,11 +167,9 @@ def candidates_of(
     blend: Blend, facts: WorkFacts, part: Batch, n: int, untried: npt.NDArray[np.bool_] | None = None
 ) -> tuple[Lists, Floats, Floats]:
     """Candidates of a few readers, their features, and the blend's scores of all works; no candidate is `untried`."""
-    total = np.zeros(part.histories.shape, dtype=np.float32)
-    weights = blend.mix.weights
-    scores = {
-        name: standardised(member.scores(part), total, weights.get(name, 0.0)) for name, member in blend.members.items()
-    }
+    total, scores = np.zeros(part.histories.shape, dtype=np.float32), dict[str, Floats]()
+    for name, member in blend.members.items():
+        scores[name] = standardised(member.scores(part), total, blend.mix.weights.get(name, 0.0))
     total = without_history(blend.finished(total, part.histories), part.histories)
     if untried is not None:
         total[:, untried] = -np.inf
