@@ -41,9 +41,20 @@ with DAG(
         arguments=["training.repro", RUN, "train_item_item", "train_als", "train_popularity"],
     )
     train_ranker = CommandOperator(task_id="train_ranker", arguments=["training.repro", RUN, "train_ranker"])
+    refit = CommandOperator(task_id="refit", arguments=["training.repro", RUN, "refit"])
     evaluate = CommandOperator(task_id="evaluate", arguments=["training.repro", RUN, "evaluate", "bundle"])
     gate = CommandOperator(task_id="gate", arguments=["training.gate", RUN])
     register = CommandOperator(task_id="register", arguments=["training.register", RUN], outlets=[CHALLENGER])
     chain(
-        snapshot, embed_titles, tune, train_two_tower, train_gnn, train_classic, train_ranker, evaluate, gate, register
+        snapshot,
+        embed_titles,
+        tune,
+        train_two_tower,
+        train_gnn,
+        train_classic,
+        train_ranker,
+        refit,
+        evaluate,
+        gate,
+        register,
     )

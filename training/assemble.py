@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import BundleContent, Origin, Ranker, write_bundle
 from training.dataset import Dataset
-from training.files import ITEM_ITEM, POPULARITY, SNAPSHOT, TWO_TOWER, read_json
+from training.files import SERVING, SNAPSHOT, TEACHING, TWO_TOWER, Sources, read_json
 from training.recommenders.encoded import EncodedRecommender
 from training.recommenders.item_item import ItemItemRecommender
 from training.work_facts import facts_of
@@ -25,10 +25,26 @@ UNTUNED: dict[str, Any] = {
 }
 
 
-def assemble(
+def assemble_draft(
     data: Dataset, blend: dict[str, Any] | None = None, ranker: Ranker | None = None, max_per_author: int = 0
 ) -> BundleContent:
-    """Content of a bundle from the models of this workspace; without `blend` it is still to be chosen."""
+    """Content of a bundle whose sources know the part `train` alone; without `blend` it is still to be chosen."""
+    return _assemble(data, data, TEACHING, blend or UNTUNED, ranker, max_per_author)
+
+
+def assemble(data: Dataset, blend: dict[str, Any], ranker: Ranker | None, max_per_author: int) -> BundleContent:
+    """Content of the bundle that serves: its sources know the part `valid`, too (stage `refit`)."""
+    return _assemble(data, data.known(), SERVING, blend, ranker, max_per_author)
+
+
+def _assemble(
+    data: Dataset,
+    learned: Dataset,
+    sources: Sources,
+    blend: dict[str, Any],
+    ranker: Ranker | None,
+    max_per_author: int,
+) -> BundleContent:
     encoded = EncodedRecommender.load(TWO_TOWER)
     editions = pq.read_table(SNAPSHOT / "editions.parquet")
     known = pc.is_in(editions["work_id"], value_set=data.works["work_id"].combine_chunks())
@@ -44,11 +60,11 @@ def assemble(
         item_vectors=encoded.works,
         history_vectors=encoded.read,
         user_encoder=encoded.graph,
-        item_item={name: model.matrix for name, model in item_item_models().items()},
-        facts=facts_of(data),
-        popularity=read_json(POPULARITY / "popularity.json"),
+        item_item={name: model.matrix for name, model in item_item_models(sources).items()},
+        facts=facts_of(learned),
+        popularity=read_json(sources.popularity / "popularity.json"),
         features=encoded.labels,
-        blend=blend or UNTUNED,
+        blend=blend,
         ranker=ranker,
         rules={"max_per_author": max_per_author},
     )
@@ -60,6 +76,6 @@ def drafted(content: BundleContent) -> Bundle:
         return Bundle.load(write_bundle(Path(folder), content, Origin("draft", "draft", "draft", ""), {}))
 
 
-def item_item_models() -> dict[str, ItemItemRecommender]:
+def item_item_models(sources: Sources) -> dict[str, ItemItemRecommender]:
     """The item-item models of this workspace by name."""
-    return {folder.name: ItemItemRecommender.load(folder) for folder in sorted(ITEM_ITEM.iterdir())}
+    return {folder.name: ItemItemRecommender.load(folder) for folder in sorted(sources.item_item.iterdir())}

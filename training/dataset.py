@@ -81,6 +81,10 @@ class Dataset:
         column = pa.array(np.where(parts == part, into, parts))
         return self.replaced(self.interactions.set_column(self.interactions.column_names.index("part"), "part", column))
 
+    def known(self) -> Dataset:
+        """Training and validation rows of all readers as training rows."""
+        return replace(self.merged(VALID, TRAIN), n_trained=self.n_readers)
+
     def rows(self, *parts: str) -> pa.Table:
         """Interactions of these parts."""
         wanted = np.isin(self.interactions["part"].to_numpy(zero_copy_only=False).astype(str), parts)

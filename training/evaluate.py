@@ -1,7 +1,8 @@
 """All models and the served blend on the test readers, over the full catalogue, beside the floors.
 
 In: data/split, data/snapshot, models/. Out: evaluation/metrics.json. Run: `python -m training.evaluate`.
-The test part is read once, here; `blend` and `ranker` are the bundle without its trees and with them.
+The test part is read once, here; `blend` and `ranker` are the bundle without its trees and with them, and its sources
+are measured as they serve, fitted to the parts `train` and `valid`. ALS, two-tower and GNN know `train` alone.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from training.files import (
     EVALUATION,
     GNN,
     METRICS,
-    POPULARITY,
     RANKER,
     SERVED,
+    SERVING,
     TWO_TOWER,
     read_json,
     write_json,
@@ -55,8 +56,8 @@ def rank_models(data: Dataset, tests: HeldOut, seed: int, threads: int) -> dict[
     """The first 20 works of every model but the blend, for every test reader."""
     models: dict[str, Recommender] = {
         "random": RandomRecommender(data.n_works, seed),
-        "popularity": PopularityRecommender.load(POPULARITY),
-        **item_item_models(),
+        "popularity": PopularityRecommender.load(SERVING.popularity),
+        **item_item_models(SERVING),
         "als": AlsRecommender.load(ALS),
         "two_tower": EncodedRecommender.load(TWO_TOWER),
         "gnn": VectorRecommender.load(GNN),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
@@ -18,9 +18,7 @@ TITLES = Path("data/titles/title_vectors.npy")  # float16 [n_works, 384], rows o
 TUNED = Path("models/tuned/two_tower.json")
 TWO_TOWER = Path("models/two_tower")
 GNN = Path("models/gnn")
-ITEM_ITEM = Path("models/item_item")  # a folder of each model's name
 ALS = Path("models/als")
-POPULARITY = Path("models/popularity")
 BLEND = Path("models/blend/blend.json")
 BLEND_CHOICES = Path("models/blend/choices.json")  # tier -> weights, history_share, valid_ndcg_at_20
 RANKER = Path("models/ranker")
@@ -31,6 +29,17 @@ BUNDLE = Path("bundle")  # bundle/<version>/
 GATE = Path("gate.json")
 GATE_TEXT = Path("gate.txt")
 GATE_PAGE = Path("gate.html")
+
+
+class Sources(NamedTuple):
+    """Where the models lie that are fitted twice; `item_item` has a folder of each model's name."""
+
+    item_item: Path
+    popularity: Path
+
+
+TEACHING = Sources(Path("models/item_item"), Path("models/popularity"))  # fitted to the part `train`
+SERVING = Sources(Path("models/refit/item_item"), Path("models/refit/popularity"))  # … and to `valid`, for the bundle
 
 
 def write_json(path: Path, value: Any) -> None:

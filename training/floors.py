@@ -1,18 +1,16 @@
 """Floors of the gate: simple models, ranked for the test readers.
 
-Learned floors see what the bundle's models see: the part `train` to learn from, `valid` too as history. Popularity is
-counted over both.
+They see what the bundle's sources see: the parts `train` and `valid` of all readers.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bookworks.metrics.ranking import Ranked
-from training.dataset import TRAIN, VALID, Dataset
+from training.dataset import Dataset
 from training.held_out import HeldOut
 from training.params import Options
 from training.recommenders.all import Fitter
@@ -33,29 +31,38 @@ def rank_floors(
         options: seed and threads.
         popularity: config of the popularity lists, as the run has it.
     """
-    known = all_known(data)
+    known = data.known()
     fitter = Fitter(options, params.floors | {POPULARITY: popularity})
     lists = {RANDOM: random_lists(tests, params.k, options.seed)}
     for name in (POPULARITY, *params.floors):
         if name != EASE or data.n_works <= params.max_ease_works:
-            rows = known if name == POPULARITY else data
-            lists[name] = fitter.fit(name, rows).recommend(tests.batch, params.k, options.threads).works
-            fitter.drop(name, rows)
+            lists[name] = fitter.fit(name, known).recommend(tests.batch, params.k, options.threads).works
+            fitter.drop(name, known)
     return lists
 
 
-def rank_honest(
-    data: Dataset, valid: HeldOut, tests: HeldOut, params: GateParams, options: Options
-) -> tuple[Ranked, Ranked]:
-    """Lists for validation and test readers of item-kNN that learned from the part `train` alone, as a bundle does."""
-    model = Fitter(options, params.floors).fit(HONEST, data)
-    on_valid, on_test = (model.recommend(part.batch, params.k, options.threads).works for part in (valid, tests))
-    return on_valid, on_test
+class Honest(NamedTuple):
+    """Lists of item-kNN, which has seen no more than a bundle may.
+
+    Attributes:
+        valid: for validation readers, of a model that learned from the part `train` alone.
+        test: the same model's for test readers.
+        refit: for test readers, of a model that learned from the parts `train` and `valid`.
+    """
+
+    valid: Ranked
+    test: Ranked
+    refit: Ranked
 
 
-def all_known(data: Dataset) -> Dataset:
-    """Training and validation rows of all readers as training rows."""
-    return replace(data.merged(VALID, TRAIN), n_trained=data.n_readers)
+def rank_honest(data: Dataset, valid: HeldOut, tests: HeldOut, params: GateParams, options: Options) -> Honest:
+    """What an honest model ranks before its last fit and after it."""
+
+    def lists(rows: Dataset, *parts: HeldOut) -> list[Ranked]:
+        model = Fitter(options, params.floors).fit(HONEST, rows)
+        return [model.recommend(part.batch, params.k, options.threads).works for part in parts]
+
+    return Honest(*lists(data, valid, tests), *lists(data.known(), tests))
 
 
 def random_lists(tests: HeldOut, k: int, seed: int) -> Ranked:

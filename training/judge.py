@@ -8,11 +8,14 @@ import pyarrow.parquet as pq
 
 from bookworks.metrics.ranking import Ranked, Values, find_hits, ndcg_at
 from bookworks.models.bundle import Bundle
+from bookworks.models.bundle_files import read_ranker
 from bookworks.models.reader import ReaderState
 from training import gate_lines, leaks
+from training.assemble import assemble_draft, drafted
+from training.bundle import BundleParams
 from training.dataset import TEST, TRAIN, VALID, Dataset, load_dataset
-from training.files import RANKER, SNAPSHOT, read_json
-from training.floors import POPULARITY, RANDOM, rank_floors, rank_honest
+from training.files import BLEND, RANKER, SNAPSHOT, read_json
+from training.floors import POPULARITY, RANDOM, Honest, rank_floors, rank_honest
 from training.held_out import HeldOut, make_held_out, rank_with_bundle
 from training.params import Options, load_params
 from training.recommenders.floors import PopularityParams
@@ -30,7 +33,8 @@ class Case:
         tests: test readers; their history is the parts train and valid.
         valid: validation readers; their history is the part train.
         floors: name -> the first k works for each of `tests`.
-        honest: lists of a model fitted to the part train alone, for `valid` and for `tests`.
+        honest: lists of a model that saw no more than a bundle may.
+        draft: the challenger before its sources were fitted again, to `valid`, too.
         learned: what the ranker gained for readers that had not taught it; see `leaks.ranker_line`.
     """
 
@@ -39,7 +43,8 @@ class Case:
     tests: HeldOut
     valid: HeldOut
     floors: dict[str, Ranked]
-    honest: tuple[Ranked, Ranked]
+    honest: Honest
+    draft: Bundle
     learned: float | None = None
 
 
@@ -52,9 +57,11 @@ def load_case(params: GateParams, options: Options) -> Case:
     valid = make_held_out(data, (TRAIN,), VALID, weight, params.leak_readers)
     spans = leaks.spans_of(data, pq.read_table(SNAPSHOT / "interactions.parquet"))
     floors = rank_floors(data, tests, params, options, popularity)
+    max_per_author = load_params("bundle", BundleParams).max_per_author
+    draft = drafted(assemble_draft(data, read_json(BLEND), read_ranker(RANKER), max_per_author))
     report = RANKER / "report.json"
     learned = leaks.learned_gain(read_json(report)) if report.is_file() else None
-    return Case(data, spans, tests, valid, floors, rank_honest(data, valid, tests, params, options), learned)
+    return Case(data, spans, tests, valid, floors, rank_honest(data, valid, tests, params, options), draft, learned)
 
 
 def judge(
@@ -101,16 +108,18 @@ def leak_lines(
     rows = case.tests.rows_by_hash(params.leak_readers)
     some, valid, k = case.tests.some(rows), case.valid, params.k
     best = max(floors.values(), key=lambda values: float(values.mean()) if values.size else 0.0)
-    on_valid, on_test = case.honest
-    reference = leaks.Reference(valid.ndcg(on_valid, k), some.ndcg(on_test[rows], k), best[rows])
+    honest = case.honest
+    on_test, refit = (some.ndcg(ranked[rows], k) for ranked in (honest.test, honest.refit))
+    reference = leaks.Reference(valid.ndcg(honest.valid, k), on_test, refit, best[rows])
     lines = [
         leaks.overlap_line(case.data, case.tests),
         leaks.shuffled_line(lists, case.floors[POPULARITY], case.tests, params, seed),
         leaks.ceiling_line(own, params),
-        *leaks.source_lines(challenger, some, valid, reference, params),
+        *leaks.source_lines(case.draft, some, valid, reference, params),
+        *leaks.refit_lines(challenger, case.draft, some, reference, params),
     ]
-    if challenger.ranker is not None:
-        lines.append(leaks.ranker_line(challenger, own[rows], some, valid, case.learned, reference.drift, params))
+    if case.draft.ranker is not None:
+        lines.append(leaks.ranker_line(case.draft, some, valid, case.learned, reference.drift, params))
     return lines
 
 

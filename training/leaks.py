@@ -122,33 +122,75 @@ def ceiling_line(own: Values, params: GateParams) -> Line:
 
 @dataclass(frozen=True)
 class Reference:
-    """What an honest model reaches: one fitted to the part `train` alone, and the best of the floors.
+    """What an honest model reaches: one fitted to the part `train` alone, one fitted to `valid`, too, the best floor.
 
     Attributes:
-        valid: NDCG of the honest model for the readers of the validation part.
+        valid: NDCG of the first for the readers of the validation part.
         test: the same for test readers, their history being longer.
+        refit: NDCG of the second for test readers.
         floor: NDCG of the best floor for test readers.
     """
 
     valid: Values
     test: Values
+    refit: Values
     floor: Values
 
     @property
     def drift(self) -> float:
         """How much easier test readers are than validation readers for the honest model, at least 1."""
-        return max(1.0, _mean(self.test) / _mean(self.valid)) if _mean(self.valid) else 1.0
+        return _at_least_as(self.test, self.valid)
+
+    @property
+    def freshness(self) -> float:
+        """How much better the honest model ranks for test readers once it has seen the part `valid`, at least 1."""
+        return _at_least_as(self.refit, self.test)
 
 
-def source_lines(
-    bundle: Bundle, tests: HeldOut, valid: HeldOut, reference: Reference, params: GateParams
-) -> list[Line]:
-    """Each source of blend and ranker alone, on test and validation readers.
+def _at_least_as(later: Values, before: Values) -> float:
+    return max(1.0, _mean(later) / _mean(before)) if _mean(before) else 1.0
+
+
+def source_lines(draft: Bundle, tests: HeldOut, valid: HeldOut, reference: Reference, params: GateParams) -> list[Line]:
+    """Each source of blend and ranker alone, fitted to the part `train`, on test and validation readers.
 
     A source that saw the test part ranks it better than the validation part; one that saw both, far better than a
     floor that was fitted without the test part.
     """
-    return [_source_line(name, alone(bundle, name), tests, valid, reference, params) for name in sorted(bundle.sources)]
+    return [_source_line(name, alone(draft, name), tests, valid, reference, params) for name in sorted(draft.sources)]
+
+
+def refit_lines(bundle: Bundle, draft: Bundle, tests: HeldOut, reference: Reference, params: GateParams) -> list[Line]:
+    """Each source alone for test readers, as it serves and as it was before it was fitted again.
+
+    To learn from the part `valid`, too, helps a source about as much as it helps an honest model; to learn from the
+    test part helps more. A source that knew little before may gain more, as far as the best floor.
+    """
+    return [_refit_line(name, alone(bundle, name), alone(draft, name), tests, reference, params)
+            for name in sorted(bundle.sources)]  # fmt: skip
+
+
+def _refit_line(
+    name: str, bundle: Bundle, draft: Bundle, tests: HeldOut, reference: Reference, params: GateParams
+) -> Line:
+    k = params.k
+    own, before = (tests.ndcg(rank_with_bundle(one, tests.states, k), k) for one in (bundle, draft))
+    floor, factor = _mean(reference.floor), params.max_over_valid * reference.freshness
+    text = (
+        f"{name} alone, fitted again, has NDCG@{k} {_mean(own):.4f} on test readers and had {_mean(before):.4f}, an "
+        f"honest model {_mean(reference.refit):.4f} and {_mean(reference.test):.4f}; it must not surely be above both "
+        f"{factor:.2f} times what it had and the best floor, {floor:.4f}, nor above {params.max_over_floor:g} times "
+        f"that floor."
+    )
+    most = max(factor * mean_interval(before).high, floor)
+    return Line(f"refit_{name}", not _too_good(own, before, most, reference, params), text)
+
+
+def _too_good(own: Values, before: Values, most: float, reference: Reference, params: GateParams) -> bool:
+    """Surely above `most`, if that is known by enough readers, or far above the best floor."""
+    enough = min(own.size, before.size) >= params.min_slice
+    over_floor = mean_interval(own - params.max_over_floor * reference.floor).low > 0
+    return over_floor or (enough and mean_interval(own).low > most)
 
 
 def alone(bundle: Bundle, source: str) -> Bundle:
@@ -161,27 +203,18 @@ def _source_line(
 ) -> Line:
     k = params.k
     own, before = (part.ndcg(rank_with_bundle(bundle, part.states, k), k) for part in (tests, valid))
-    on_test, on_valid = mean_interval(own), mean_interval(before)
-    enough = min(own.size, before.size) >= params.min_slice
-    over_valid = enough and on_test.low > params.max_over_valid * reference.drift * on_valid.high
-    over_floor = mean_interval(own - params.max_over_floor * reference.floor).low > 0
     honest, floor = (_mean(reference.test), _mean(reference.valid)), _mean(reference.floor)
     text = (
-        f"{name} alone has NDCG@{k} {on_test.value:.4f} on test and {on_valid.value:.4f} on validation readers, where "
+        f"{name} alone has NDCG@{k} {_mean(own):.4f} on test and {_mean(before):.4f} on validation readers, where "
         f"an honest model has {honest[0]:.4f} and {honest[1]:.4f}, and the best floor {floor:.4f} on test; it must not "
         f"surely be above {params.max_over_valid:g} times validation nor {params.max_over_floor:g} times the floor."
     )
-    return Line(f"source_{name}", not over_valid and not over_floor, text)
+    most = params.max_over_valid * reference.drift * mean_interval(before).high
+    return Line(f"source_{name}", not _too_good(own, before, most, reference, params), text)
 
 
 def ranker_line(
-    bundle: Bundle,
-    own: Values,
-    tests: HeldOut,
-    valid: HeldOut,
-    learned: float | None,
-    drift: float,
-    params: GateParams,
+    draft: Bundle, tests: HeldOut, valid: HeldOut, learned: float | None, drift: float, params: GateParams
 ) -> Line:
     """What the trees gain on the blend, for test readers and for validation readers, who may have taught them.
 
@@ -189,8 +222,7 @@ def ranker_line(
     gained on validation; trees that were taught by test readers gain more.
 
     Args:
-        bundle: with a ranker.
-        own: its NDCG for test readers.
+        draft: with a ranker, its sources fitted to the part `train`.
         tests: test readers.
         valid: validation readers.
         learned: gain for validation readers by trees that they had not taught, as a share of the blend's NDCG@20; None
@@ -198,9 +230,9 @@ def ranker_line(
         drift: of a `Reference`.
         params: of the gate.
     """
-    k, blend = params.k, bundle.with_blend(bundle.blend)
+    k, blend = params.k, draft.with_blend(draft.blend)
     plain, plain_before = (part.ndcg(rank_with_bundle(blend, part.states, k), k) for part in (tests, valid))
-    before = valid.ndcg(rank_with_bundle(bundle, valid.states, k), k)
+    own, before = (part.ndcg(rank_with_bundle(draft, part.states, k), k) for part in (tests, valid))
     on_test, on_valid, level = mean_interval(own - plain), mean_interval(before - plain_before), _mean(plain)
     limits = {"validation readers": drift * max(on_valid.high, 0.0)}
     if learned is not None:

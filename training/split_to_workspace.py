@@ -25,7 +25,8 @@ from training.split_files import hold_out
 
 HELD_OUT = 0.1
 STAGES = (
-    "train_item_item", "train_als", "train_popularity", "train_two_tower", "train_gnn", "train_ranker", "evaluate",
+    "train_item_item", "train_als", "train_popularity", "train_two_tower", "train_gnn", "train_ranker", "refit",
+    "evaluate",
 )  # fmt: skip
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from bookworks.cli.entry import run
 from training.dataset import Dataset, load_dataset
-from training.files import ITEM_ITEM, METRICS, TITLES, write_json
+from training.files import METRICS, TEACHING, TITLES, write_json
 from training.linear_filter import BLOCK_ROWS, keep_top
 from training.params import Options, Params, load_params
 from training.recommenders.content import (
@@ -81,7 +81,7 @@ def main() -> None:
     params = load_params("train_item_item", ItemItemParams)
     models = fit_all(load_dataset(titles=TITLES), params, load_params("options", Options))
     for name, model in models.items():
-        model.save(ITEM_ITEM / name)
+        model.save(TEACHING.item_item / name)
     write_json(METRICS / "train_item_item.json", {name: int(model.matrix.nnz) for name, model in models.items()})
 
 

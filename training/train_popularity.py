@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bookworks.cli.entry import run
 from training.dataset import load_dataset
-from training.files import METRICS, POPULARITY, write_json
+from training.files import METRICS, TEACHING, write_json
 from training.params import Options, load_params
 from training.recommenders.floors import PopularityParams, PopularityRecommender
 
@@ -13,7 +13,7 @@ def main() -> None:
     """Stage `train_popularity`."""
     params = load_params("train_popularity", PopularityParams)
     model = PopularityRecommender.fit(load_dataset(), params, load_params("options", Options))
-    model.save(POPULARITY)
+    model.save(TEACHING.popularity)
     segments = {"age_bins": len(model.popularity.age_bin), "countries": len(model.popularity.country)}
     write_json(METRICS / "train_popularity.json", segments)
 

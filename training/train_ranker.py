@@ -16,7 +16,7 @@ from bookworks.metrics.ranking import find_hits
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import Ranker, write_ranker
 from bookworks.models.reader import ReaderState
-from training.assemble import assemble, drafted
+from training.assemble import assemble_draft, drafted
 from training.blend import BlendGrid, as_sessions, choose_blend, choose_named
 from training.dataset import TRAIN, VALID, load_dataset
 from training.files import BLEND, BLEND_CHOICES, METRICS, RANKER, write_json
@@ -75,7 +75,7 @@ def main() -> None:
     data = load_dataset()
     valid = make_held_out(data, (TRAIN,), VALID, params.relevant_weight, params.readers)
     some, more = (valid.some(valid.rows_by_hash(n)) for n in (params.blend_readers, params.named_readers))
-    draft = drafted(assemble(data))
+    draft = drafted(assemble_draft(data))
     blend, choices = choose_blend(draft, some.states, some.relevant, params.blend, params.session_length)
     blend = replace(blend, named=choose_named(draft.with_blend(blend), more.states, more.relevant, params.blend))
     write_json(BLEND, blend.to_json())

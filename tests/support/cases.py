@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from tests.support.bundles import COUNTRIES, SUBJECTS
+from bookworks.models.bundle import Bundle
+from tests.support.bundles import COUNTRIES, SUBJECTS, make_tiny_bundle
 from training.dataset import TEST, TRAIN, VALID, Dataset
 from training.floors import rank_floors, rank_honest
 from training.held_out import make_held_out
@@ -34,7 +37,10 @@ def make_case(params: GateParams, n_readers: int = 80, n_works: int = 60, alike:
     valid = make_held_out(data, (TRAIN,), VALID, 0.4, params.leak_readers)
     options = Options(threads=1)
     floors = rank_floors(data, tests, params, options, {"min_readers": 2})
-    return Case(data, SPANS, tests, valid, floors, rank_honest(data, valid, tests, params, options))
+    with tempfile.TemporaryDirectory() as folder:
+        learned = {"n_readers": n_readers, "ratings": data.matrix(TRAIN)} if n_readers else {}
+        draft = Bundle.load(make_tiny_bundle(Path(folder), n_works, **learned))
+    return Case(data, SPANS, tests, valid, floors, rank_honest(data, valid, tests, params, options), draft)
 
 
 def make_split(n_readers: int, n_works: int, alike: bool = True) -> Dataset:

@@ -11,6 +11,7 @@ import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_matrix
 
 from bookworks.metrics.bootstrap import Interval
 from bookworks.models.bundle import Bundle
@@ -55,6 +56,10 @@ def failed(verdict: Verdict) -> list[str]:
     return [line.name for line in verdict.lines if not line.passed]
 
 
+def of_sources(verdict: Verdict) -> list[str]:
+    return [name for name in failed(verdict) if name.startswith(("source", "refit"))]
+
+
 def test_the_honest_bundle_passes(honest: Bundle, case: Case) -> None:
     verdict = judge(honest, None, case, PARAMS, 1)
     assert failed(verdict) == []
@@ -65,10 +70,28 @@ def test_the_honest_bundle_passes(honest: Bundle, case: Case) -> None:
 def test_a_filter_that_saw_the_test_part_is_found(seen: tuple[str, ...], tmp_path: Path) -> None:
     """Readers without any pattern: what ranks their test part well has seen it."""
     case = make_case(PARAMS, alike=False)
-    assert not [name for name in failed(judge(bundle_of(tmp_path / "a", TRAIN, alike=False), None, case, PARAMS, 1))
-                if name.startswith("source")]  # fmt: skip
-    leaking = judge(bundle_of(tmp_path / "b", *seen, alike=False), None, case, PARAMS, 1)
-    assert "source_item_filter" in failed(leaking)
+    assert not of_sources(judge(bundle_of(tmp_path / "a", TRAIN, alike=False), None, case, PARAMS, 1))
+    leaking = bundle_of(tmp_path / "b", *seen, alike=False)
+    assert "source_item_filter" in failed(judge(leaking, None, replace(case, draft=leaking), PARAMS, 1))
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_filter_that_saw_the_test_part_when_it_was_fitted_again_is_found(alike: bool, tmp_path: Path) -> None:
+    """To learn from the part `valid`, too, is allowed."""
+    case = make_case(PARAMS, alike=alike)
+    honest = bundle_of(tmp_path / "a", TRAIN, VALID, alike=alike)
+    assert not of_sources(judge(honest, None, case, PARAMS, 1))
+    leaking = judge(bundle_of(tmp_path / "b", TRAIN, VALID, TEST, alike=alike), None, case, PARAMS, 1)
+    assert "refit_item_filter" in of_sources(leaking)
+    assert not [name for name in of_sources(leaking) if name.startswith("source")]
+
+
+def test_a_source_that_knew_nothing_before_it_was_fitted_again_may_learn_all_at_once(tmp_path: Path) -> None:
+    params = PARAMS.model_copy(update={"floors": {"item_knn": {}, "item_filter": {}}})
+    nothing = Bundle.load(make_tiny_bundle(tmp_path / "a", 60, n_readers=80, ratings=csr_matrix((80, 60))))
+    honest = bundle_of(tmp_path / "b", TRAIN, VALID)
+    case = replace(make_case(params), draft=nothing)
+    assert not of_sources(judge(honest, None, case, params, 1))
 
 
 def with_trees(bundle: Bundle, lessons: list[HeldOut]) -> tuple[Bundle, float | None]:
@@ -97,7 +120,7 @@ def with_trees(bundle: Bundle, lessons: list[HeldOut]) -> tuple[Bundle, float | 
 @pytest.mark.parametrize("told", [True, False])
 def test_honest_trees_pass(honest: Bundle, case: Case, told: bool) -> None:
     trees, learned = with_trees(honest, [case.valid])
-    verdict = judge(trees, None, replace(case, learned=learned if told else None), PARAMS, 1)
+    verdict = judge(trees, None, replace(case, draft=trees, learned=learned if told else None), PARAMS, 1)
     assert "source_ranker" in {line.name for line in verdict.lines}
     assert failed(verdict) == []
 
@@ -107,12 +130,12 @@ def test_honest_trees_pass(honest: Bundle, case: Case, told: bool) -> None:
 def test_trees_that_test_readers_taught_are_found(honest: Bundle, case: Case, share: float, valid: bool) -> None:
     drawn = np.random.default_rng(1).permutation(len(case.tests))[: int(share * len(case.tests))]
     trees, learned = with_trees(honest, [*[case.valid] * valid, case.tests.some(drawn)])
-    assert failed(judge(trees, None, replace(case, learned=learned), PARAMS, 1)) == ["source_ranker"]
+    assert failed(judge(trees, None, replace(case, draft=trees, learned=learned), PARAMS, 1)) == ["source_ranker"]
 
 
 def test_trees_that_only_test_readers_taught_are_found_without_a_report(honest: Bundle, case: Case) -> None:
     trees, _ = with_trees(honest, [case.tests])
-    assert failed(judge(trees, None, case, PARAMS, 1)) == ["source_ranker"]
+    assert failed(judge(trees, None, replace(case, draft=trees), PARAMS, 1)) == ["source_ranker"]
 
 
 def test_a_report_without_trees_tells_nothing_of_their_gain() -> None:

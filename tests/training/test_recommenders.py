@@ -51,7 +51,7 @@ from training.recommenders.two_tower import TwoTowerParams, TwoTowerRecommender
 OPTIONS = Options(seed=3, threads=1)
 QUICK = {"dim": 8, "epochs": 6, "batch_size": 64, "learning_rate": 0.02, "max_seconds": 20}
 
-BLEND = BlendParams(sources=("item_filter", "item_knn", "same_author"), weights={"item_filter": 1.0})
+BLEND = BlendParams(sources=("same_author", "item_knn", "item_filter"), weights={"item_filter": 1.0})
 # Floors, and what this catalogue does not know.
 TELL_NOTHING = {"random", "popularity", "next_in_series", "same_series", "same_publisher", "title_text"}
 

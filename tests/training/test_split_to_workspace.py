@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,38 @@ import pytest
 from scipy import sparse
 
 from tests.support.datasets import make_dataset, with_titles
-from training import evaluate, train_als, train_gnn, train_item_item, train_popularity, train_ranker, train_two_tower
+from training import (
+    evaluate,
+    refit,
+    train_als,
+    train_gnn,
+    train_item_item,
+    train_popularity,
+    train_ranker,
+    train_two_tower,
+)
+from training.assemble import assemble_draft, drafted
 from training.blend import as_sessions
 from training.dataset import TEST, TRAIN, VALID, load_dataset
-from training.files import EVALUATION, METRICS, RANKER, TITLES, read_json
+from training.files import EVALUATION, METRICS, RANKER, SERVING, TEACHING, TITLES, read_json
 from training.held_out import make_held_out
+from training.linear_filter import linear_item_filter
+from training.params import Options, load_params
+from training.recommenders.floors import PopularityParams, PopularityRecommender
 from training.split_to_workspace import STAGES, with_valid, write
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (train_item_item, train_als, train_popularity, train_two_tower, train_gnn, train_ranker, evaluate)
+    for module in (
+        train_item_item,
+        train_als,
+        train_popularity,
+        train_two_tower,
+        train_gnn,
+        train_ranker,
+        refit,
+        evaluate,
+    )
 }
 
 
@@ -58,14 +81,25 @@ def test_every_stage_runs_and_the_ranker_is_told_of(workspace: Path, monkeypatch
     assert bundle.ranker.trees.names == [name for name in bundle.feature_names if name != "idle_days"]
 
 
-def test_the_held_out_rows_teach_the_ranker_and_no_source(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_know_the_held_out_rows_when_they_serve_and_not_when_they_teach(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(workspace)
     data = load_dataset()
     held = data.matrix(VALID) > 0
     assert (held.multiply(data.matrix(TRAIN) > 0)).nnz == 0
-    readers = np.bincount(data.rows(TRAIN)["work"].to_numpy(), minlength=data.n_works)
-    bundle = evaluate.finished_bundle(data)
-    np.testing.assert_array_equal(bundle.facts.readers, readers)
+    draft, serving = drafted(assemble_draft(data)), evaluate.finished_bundle(data)
+    of_filter = load_params("train_item_item", train_item_item.ItemItemParams).item_filter
+    of_popularity = load_params("train_popularity", PopularityParams)
+    for bundle, files, parts in ((draft, TEACHING, (TRAIN,)), (serving, SERVING, (TRAIN, VALID))):
+        learned = data.matrix(*parts)
+        np.testing.assert_array_equal(bundle.facts.readers, np.bincount(learned.indices, minlength=data.n_works))
+        expected = linear_item_filter(learned, of_filter.reader_power, of_filter.work_power, 100, of_filter.max_history)
+        np.testing.assert_allclose(bundle.item_item["item_filter"].matrix.toarray(), expected.toarray(), rtol=1e-5)
+        rows = replace(data.replaced(data.rows(*parts)).merged(VALID, TRAIN), n_trained=data.n_readers)
+        PopularityRecommender.fit(rows, of_popularity, Options()).save(tmp_path)
+        assert read_json(files.popularity / "popularity.json") == read_json(tmp_path / "popularity.json")
+    assert len(draft.users) == len(serving.users) == data.n_trained
 
 
 def test_a_session_is_not_taught_that_what_was_read_before_is_not_liked(

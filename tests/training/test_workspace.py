@@ -61,7 +61,9 @@ def settings(tmp_path: Path) -> Settings:
 def test_each_stage_has_a_module_and_a_section_of_its_name() -> None:
     stages = yaml.safe_load((PROJECT_ROOT / "dvc.yaml").read_text())["stages"]
     params = yaml.safe_load((PROJECT_ROOT / "params.yaml").read_text())
-    assert set(stages) | {"options", "gate", "retrain"} == set(params) == set(SECTIONS)
+    assert set(stages) - {"refit"} | {"options", "gate", "retrain"} == set(params) == set(SECTIONS)
+    fitted_twice = {*stages["train_item_item"]["params"], *stages["train_popularity"]["params"]}
+    assert fitted_twice <= set(stages["refit"]["params"])
     for name, stage in stages.items():
         assert stage["cmd"] == f"python -m training.{name}"
         assert (PROJECT_ROOT / "training" / f"{name}.py").is_file()

@@ -98,7 +98,8 @@ class Blend(Recommender):
 
     def save(self, folder: Path) -> None:
         """Write the weights, and each member into a folder of its name."""
-        write_values(folder / "blend.json", {"weights": dict(self.mix.weights), "new_lift": self.mix.new_lift})
+        weights = list(self.mix.weights.items())  # in this order the features of a ranker stand
+        write_values(folder / "blend.json", {"weights": weights, "new_lift": self.mix.new_lift})
         sparse.save_npz(folder / "same_work.npz", self.same_work)
         np.save(folder / "new.npy", self.new)
         for name, member in self.members.items():
@@ -107,7 +108,8 @@ class Blend(Recommender):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read weights and members."""
-        mix = Mix(**read_values(folder / "blend.json"))
+        told = read_values(folder / "blend.json")
+        mix = Mix(dict(told["weights"]), told["new_lift"])
         members = {name: load_member(name, folder / name) for name in mix.weights if (folder / name).is_dir()}
         pairs = sparse.csr_matrix(sparse.load_npz(folder / "same_work.npz"))
         return cls(members, mix, pairs, np.load(folder / "new.npy"))
