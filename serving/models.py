@@ -108,7 +108,7 @@ def _ranker(bundle: Bundle) -> dict[str, Any] | None:
         "candidates": bundle.ranker.candidates,
         "boosters": len(bundle.ranker.trees.boosters),
         "features": bundle.feature_names,
-        "bytes": _bytes(bundle, *trees, names.TREES_GRAPH),
+        "bytes": _bytes(bundle, *trees),
     }
 
 

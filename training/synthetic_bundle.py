@@ -24,7 +24,6 @@ from bookworks.models.trees import Booster, Trees
 from bookworks.models.work_facts import WorkFacts
 from training.assemble import drafted
 from training.export_onnx import EncoderWeights, encoder_to_onnx
-from training.trees_to_onnx import trees_to_onnx
 
 DIM, READERS, CLUSTERS = 64, 1000, 400
 ENTRIES = {"item_filter": 100, "content_ease": 100, "title_text": 50}  # of each work
@@ -147,7 +146,7 @@ def ranked(plain: BundleContent, candidates: int, seed: int) -> BundleContent:
     data = lgb.Dataset(np.concatenate(rows), np.concatenate(read), feature_name=bundle.feature_names)
     settings: dict[str, Any] = {"objective": "binary", "num_leaves": LEAVES, "verbose": -1, "seed": seed}
     booster = Booster(lgb.train(settings, data, TREES).model_to_string())
-    return replace(plain, ranker=Ranker(Trees((booster,), trees_to_onnx((booster,))), candidates))
+    return replace(plain, ranker=Ranker(Trees((booster,)), candidates))
 
 
 @app.command()

@@ -47,7 +47,6 @@ OLDER_PARTS = (*(part for part in PARTS if part not in {FACTS, BLEND}), OLDER_IT
 
 ARRAYS = ("data", "indices", "indptr")  # of an item-item model: scipy CSR [n_works, n_works]
 _TREES = ("trees_", ".txt")
-TREES_GRAPH = "trees.onnx"  # the mean of these models, float32 [n, 1] from float32 [n, n_features]; may be missing
 
 
 def item_item_parts(name: str) -> tuple[str, ...]:

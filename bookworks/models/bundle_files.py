@@ -175,9 +175,6 @@ def write_ranker(folder: Path, ranker: Ranker | None) -> None:
         for number, booster in enumerate(boosters):
             (folder / names.trees_part(number)).write_text(booster.text, encoding="utf-8")
         told = {"candidates": ranker.candidates, "boosters": len(boosters), "constants": ranker.trees.constants}
-        if ranker.trees.graph is not None:
-            (folder / names.TREES_GRAPH).write_bytes(ranker.trees.graph)
-            told["graph"] = True
     (folder / names.RANKER).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
 
 
@@ -189,19 +186,17 @@ def read_ranker(folder: Path, listed: Container[str] | None = None) -> Ranker | 
         listed: the only files that may be read; None for any.
 
     Raises:
-        BundleError: LightGBM does not read the trees, they are not listed, or their graph says something else.
+        BundleError: the trees cannot be read, or are not listed.
     """
     told = json.loads((folder / names.RANKER).read_text(encoding="utf-8"))
     if not told:
         return None
     files = [folder / names.trees_part(number) for number in range(told["boosters"])]
-    graph = folder / names.TREES_GRAPH if told.get("graph") else None
-    for file in filter(None, (*files, graph)):
+    for file in files:
         if listed is not None and file.name not in listed:
             raise BundleError("The bundle is incomplete", received=f"no {file.name} in its manifest")
     boosters = tuple(Booster(file.read_text(encoding="utf-8")) for file in files)
-    trees = Trees(boosters, graph.read_bytes() if graph else None, **told["constants"])
-    return Ranker(trees, int(told["candidates"]))
+    return Ranker(Trees(boosters, **told["constants"]), int(told["candidates"]))
 
 
 def read_parts(folder: Path) -> tuple[Manifest, BundleParts]:
@@ -344,7 +339,7 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
         "item-item models finite": all(np.isfinite(model.matrix.data).all() for model in parts.item_item.values()),
         f"facts of {n} works": parts.facts.fits(n),
         "a blend of known sources for every tier": _blend_fits(parts),
-        "a ranker of one booster or more, of one candidate or more, with finite constants": parts.ranker is None
+        "a ranker of one candidate or more, with finite constants": parts.ranker is None
         or _ranker_fits(parts.ranker),
         "popularity lists name works of the catalogue": all(((ranked >= 0) & (ranked < n)).all() for ranked in listed),
         "popularity ranks the whole catalogue": np.array_equal(np.sort(parts.popularity.everyone), np.arange(n)),
@@ -373,7 +368,7 @@ def _blend_fits(parts: BundleParts) -> bool:
 
 def _ranker_fits(ranker: Ranker) -> bool:
     constants = ranker.trees.constants.values()
-    return ranker.candidates >= 1 and bool(ranker.trees.boosters) and all(np.isfinite(value) for value in constants)
+    return ranker.candidates >= 1 and all(np.isfinite(value) for value in constants)
 
 
 def _check_part(folder: Path, name: str, part: Part | None) -> None:

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees as they serve: scores from an ONNX graph, contributions through LightGBM's C interface.
+"""Gradient-boosted trees as they serve: scores by `Forest`, contributions through LightGBM's C interface.
 
 LightGBM's Python package brings pandas and scikit-learn into a process; its library needs neither.
 Source: Ke et al., "LightGBM: A Highly Efficient Gradient Boosting Decision Tree", NIPS 2017.
@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import ctypes
 import re
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from bookworks.errors import BundleError
-from bookworks.models.onnx import opened
+from bookworks.models.forest import Forest
 
 Floats = npt.NDArray[np.float32]
 _FLOAT32, _RAW_SCORE, _CONTRIBUTIONS = 0, 1, 3  # C_API_DTYPE_FLOAT32, C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
 BASE, NEW_WORK = "base", "new_work"  # what is added beside the features
-ROWS, SCORES = "rows", "scores"  # what the graph takes and gives
-PROBED, MISSING, SAME = 512, 0.2, 1e-4  # made-up rows, on which trees and their graph agree to a relative 1e-4
+PROBED, MISSING, SAME = 512, 0.2, 1e-4  # made-up rows, on which both ways to score agree to a relative 1e-4
 _SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 _HEAD, _NAMES = "tree\n", "feature_names="
 _SPLITS = re.compile(r"^split_feature=(.+)\n(?:.+\n)*?threshold=(.+)$", re.MULTILINE)  # of each tree
@@ -118,35 +116,30 @@ class Trees:
 
     Attributes:
         boosters: of the same features and objective; the mean of their scores counts.
-        graph: that mean as an ONNX graph, float32 [n, 1] `scores` from float32 [n, n_features] `rows`, which is asked
-            in place of the boosters as it takes half the time; None where there is none.
         new_bonus: added to the score of a work without readers.
         slope, intercept: of the logistic function that makes a score a probability (Platt 1999).
     """
 
     boosters: tuple[Booster, ...]
-    graph: bytes | None = None
     new_bonus: float = 0.0
     slope: float = 1.0
     intercept: float = 0.0
+    _forest: Forest = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that the graph says the same as the boosters.
+        """Read the trees, and check that they then say the same as LightGBM.
 
         Raises:
-            BundleError: it does not, or cannot be read.
+            BundleError: they do not, cannot be read, or there are none.
         """
-        if self.graph is None or not self.boosters:
-            return
+        if not self.boosters:
+            raise BundleError("A ranker needs trees", received="no booster", allowed="at least one")
+        object.__setattr__(self, "_forest", Forest.of([booster.text for booster in self.boosters], len(self.names)))
         rows = _probes(self.boosters)
-        expected = self._of_boosters(rows)
+        expected = np.mean([booster.scores(rows) for booster in self.boosters], axis=0)
         apart = float(np.abs(self.scores(rows) - expected).max())
         if not apart <= SAME * max(1.0, float(np.abs(expected).max())):
-            raise BundleError("The graph of the trees says something else than they do", received=apart)
-
-    @cached_property
-    def _session(self) -> ort.InferenceSession | None:
-        return None if self.graph is None else opened(self.graph, "trees")
+            raise BundleError("The trees are read as something else than LightGBM reads them", received=apart)
 
     @property
     def names(self) -> list[str]:
@@ -164,18 +157,7 @@ class Trees:
         Raises:
             BundleError: these are not the features of the trees.
         """
-        flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]), dtype=np.float32)
-        if self._session is None or not flat.size:
-            return self._of_boosters(flat).reshape(rows.shape[:-1])
-        try:
-            (found,) = self._session.run([SCORES], {ROWS: flat})
-        except Exception as error:  # onnxruntime raises several unrelated types
-            raise BundleError("The graph of the trees refuses the features", received=error) from error
-        return np.asarray(found, dtype=np.float32).reshape(rows.shape[:-1])
-
-    def _of_boosters(self, rows: Floats) -> Floats:
-        found = np.stack([booster.scores(rows) for booster in self.boosters])
-        return np.asarray(found.mean(axis=0), dtype=np.float32)
+        return self._forest.scores(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape[:-1])
 
     def contributions(self, rows: Floats) -> npt.NDArray[np.float64]:
         """What each feature, and last the base, adds to the score of a work, [n, n_features + 1]."""

@@ -27,9 +27,7 @@ from bookworks.models.bundle_files import (
     Ranker,
     _check_together,
     read_parts,
-    read_ranker,
     write_bundle,
-    write_ranker,
 )
 from bookworks.models.item_item import ItemItem
 from bookworks.models.ranker_features import about
@@ -509,8 +507,7 @@ def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "claim"),
     [
-        (lambda parts: {"ranker": replace(parts.ranker, candidates=0)}, "a ranker of one booster"),
-        (lambda parts: {"ranker": with_trees(parts, boosters=())}, "a ranker of one booster"),
+        (lambda parts: {"ranker": replace(parts.ranker, candidates=0)}, "a ranker of one candidate"),
         (lambda parts: {"ranker": with_trees(parts, new_bonus=float("nan"))}, "finite constants"),
         (lambda parts: {"facts": replace(parts.facts, year=parts.facts.year[:-1])}, "facts of 60 works"),
         (lambda parts: {"facts": replace(parts.facts, group={})}, "facts of 60 works"),
@@ -541,12 +538,11 @@ def nan_matrix(n: int) -> csr_matrix:
     return csr_matrix(([np.nan], ([0], [1])), shape=(n, n))
 
 
-@pytest.mark.parametrize("part", [names.trees_part(0), names.TREES_GRAPH])
-def test_trees_that_the_manifest_does_not_list_are_not_read(taught_folder: Path, tmp_path: Path, part: str) -> None:
+def test_trees_that_the_manifest_does_not_list_are_not_read(taught_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / taught_folder.name
     shutil.copytree(taught_folder, folder)
     manifest = json.loads((folder / names.MANIFEST).read_text())
-    del manifest["parts"][part]
+    del manifest["parts"][names.trees_part(0)]
     (folder / names.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="in its manifest"):
         Bundle.load(folder)
@@ -566,21 +562,21 @@ def test_new_works_get_the_bonus_of_the_ranker(taught_folder: Path) -> None:
     assert told.contributions["new_work"] == 50.0
 
 
-def test_a_ranker_without_a_graph_of_its_trees_serves_the_same(taught_folder: Path, tmp_path: Path) -> None:
-    manifest, parts = read_parts(taught_folder)
-    assert parts.ranker.trees.graph is not None
-    write_ranker(tmp_path, Ranker(with_trees(parts, graph=None).trees, parts.ranker.candidates))
-    assert not (tmp_path / names.TREES_GRAPH).exists()
-    plain = Bundle(manifest, replace(parts, ranker=read_ranker(tmp_path)))
-    assert plain.ranker.trees.graph is None
-    for state in (WARM, SESSION):
-        assert plain.recommend(state, 20).indices == Bundle(manifest, parts).recommend(state, 20).indices
+def test_the_second_form_of_the_trees_in_an_older_bundle_is_passed_over(taught_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / taught_folder.name
+    shutil.copytree(taught_folder, folder)
+    told = json.dumps(json.loads((folder / names.RANKER).read_text()) | {"graph": True}).encode()
+    manifest = json.loads((folder / names.MANIFEST).read_text())
+    for part, content in (("trees.onnx", b"a graph"), (names.RANKER, told)):
+        (folder / part).write_bytes(content)
+        manifest["parts"][part] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / names.MANIFEST).write_text(json.dumps(manifest))
+    assert Bundle.load(folder).recommend(WARM, 5).indices == Bundle.load(taught_folder).recommend(WARM, 5).indices
 
 
-@pytest.mark.parametrize("part", [names.trees_part(0), names.TREES_GRAPH])
-def test_a_lost_tree_is_noticed(tmp_path: Path, part: str) -> None:
+def test_a_lost_tree_is_noticed(tmp_path: Path) -> None:
     folder = make_tiny_bundle(tmp_path, ranker=True)
-    (folder / part).unlink()
+    (folder / names.trees_part(0)).unlink()
     with pytest.raises(BundleError, match="incomplete"):
         Bundle.load(folder)
 

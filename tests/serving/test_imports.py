@@ -8,8 +8,8 @@ import sys
 import serving.service, serving.app, serving.platform, bookworks.adapters.qdrant
 import qdrant_edge
 heavy = {
-    "torch", "pyspark", "pandas", "airflow", "sentence_transformers", "mlflow", "neo4j", "optuna", "numba",
-    "llvmlite", "onnx", "lightgbm", "sklearn", "training",
+    "torch", "pyspark", "pandas", "airflow", "sentence_transformers", "mlflow", "neo4j", "optuna",
+    "onnx", "lightgbm", "sklearn", "training",
 }
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """

@@ -22,7 +22,6 @@ from bookworks.models.work_facts import GROUPS, WorkFacts
 from training.export_onnx import EncoderWeights, encoder_to_onnx
 from training.linear_filter import linear_item_filter
 from training.popular_lists import popularity_lists
-from training.trees_to_onnx import trees_to_onnx
 
 AGE_BINS = ["0-17", "18-24", "25-34", "35-44", "45-54", "55-64", "65+"]
 COUNTRIES = ["DE", "US"]
@@ -128,7 +127,7 @@ def _taught(content: BundleContent, ratings: sparse.csr_matrix) -> Ranker:
     taught = lgb.Dataset(np.concatenate(rows), np.concatenate(read), feature_name=bundle.feature_names)
     params = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5, "num_leaves": 4}
     boosters = (Booster(lgb.train(params, taught, 10).model_to_string()),)
-    return Ranker(Trees(boosters, trees_to_onnx(boosters)), 20)
+    return Ranker(Trees(boosters), 20)
 
 
 def _ratings(rng: np.random.Generator, n_readers: int, n_works: int) -> sparse.csr_matrix:

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from pydantic import Field
 
 from bookworks.metrics.ranking import Values, ndcg_at
+from bookworks.models.forest import MAX_LEAVES
 from bookworks.models.trees import Booster, Trees, logistic
 from training.params import Options, Params
 from training.recommenders.base import Floats
 from training.recommenders.new_works import K, as_far_as
-from training.trees_to_onnx import trees_to_onnx
 
 Objective = Literal["binary", "lambdarank"]
 Rows = npt.NDArray[np.int64]
@@ -27,7 +27,7 @@ class TreesParams(Params):
 
     candidates: int = Field(150, ge=1, description="Of each reader, the first of the blend.")
     objectives: tuple[Objective, ...] = ("binary", "lambdarank")
-    leaves: int = Field(15, ge=2)
+    leaves: int = Field(15, ge=2, le=MAX_LEAVES)
     trees: int = Field(300, ge=1)
     bags: int = Field(3, ge=1, description="Boosters of other draws of rows and features, whose scores are averaged.")
     learning_rate: float = Field(0.1, gt=0)
@@ -130,7 +130,7 @@ def grow(
     slope, intercept, error = calibrate(scores[best], kept.read.ravel(), kept.first_half())
     found = {"trees": rounds * config.bags, "new_bonus": bonus, "calibration_error": error}
     found["share_read"] = float(kept.read.mean())
-    trees = Trees(bags, graph=trees_to_onnx(bags), new_bonus=bonus, slope=slope, intercept=intercept)
+    trees = Trees(bags, new_bonus=bonus, slope=slope, intercept=intercept)
     return trees, told | found
 
 
