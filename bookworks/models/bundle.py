@@ -245,7 +245,7 @@ class Bundle:
         marked = np.zeros(len(self), dtype=bool)
         marked[self._popularity.first(state.age_bin, state.country, n + BY_OTHERS, shown)] = True
         for model in self._asked(state, self._wanted(state)).values():
-            marked[model.neighbours(state.history)] = True
+            model.mark(state.history, marked)
         if weights.get(TASTES):
             for works in self._tastes.works(self._tastes.known(state.tastes)):
                 marked[works] = True

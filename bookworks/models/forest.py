@@ -1,4 +1,4 @@
-"""LightGBM's trees, scored without a jump that hangs on a row, a block of rows at a time; compiled by Numba.
+"""LightGBM's trees, scored without a jump that hangs on a row, a block of rows at a time.
 
 A row that goes right at a node loses the leaves on the left of it; of those that it has lost at no node the first is
 its own. So every node is asked for every row, by one comparison of vectors, where to walk a tree guesses wrong at every
@@ -9,15 +9,15 @@ with Tree Ensembles", SIGIR 2016.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bookworks.errors import BundleError
+from bookworks.models.compiled import compiled
 
 Floats = npt.NDArray[np.float32]
 MAX_LEAVES = 64  # a bit each
@@ -84,7 +84,7 @@ class Forest:
         of_trees = (self.starts, self.features, self.thresholds, self.missing_left, self.kept, self.values)
         columns, first = np.empty((self.n_features, _BLOCK), np.float32), np.empty(_BLOCK, np.float32)
         left = np.empty(_BLOCK, np.uint64)
-        _kernel()(np.ascontiguousarray(rows), *of_trees, columns, left, first, first.view(np.int32), found)
+        _score(np.ascontiguousarray(rows), *of_trees, columns, left, first, first.view(np.int32), found)
         return found
 
 
@@ -162,18 +162,7 @@ def _at_most(thresholds: npt.NDArray[np.float64]) -> Floats:
     return np.where(near <= thresholds, near, np.nextafter(near, np.float32(-np.inf)))
 
 
-@cache
-def _kernel() -> Callable[..., None]:
-    """`_score`, compiled, and where a folder can be written to, kept for the next process."""
-    from numba import njit
-
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(_score)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder for it
-        return njit(**options)(_score)  # type: ignore[no-any-return]
-
-
+@compiled
 def _score(  # type: ignore[no-untyped-def]
     rows, starts, features, thresholds, missing_left, kept, values, columns, left, first, exponents, found
 ):

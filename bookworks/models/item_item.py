@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
+
+from bookworks.models.compiled import compiled
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -26,9 +27,9 @@ class ItemItem:
         rows, columns = self.matrix.shape
         return int(rows), int(columns)
 
-    def neighbours(self, history: Sequence[int]) -> npt.NDArray[np.int32]:
-        """Works that a work of the history has an entry for, in no order, some of them repeatedly."""
-        return _joined(self.matrix.indices, _rows(self.matrix, history))
+    def mark(self, history: Sequence[int], marked: npt.NDArray[np.bool_]) -> None:
+        """Set `marked` [n_works] at every work that a work of the history has an entry for."""
+        _mark(self.matrix.indptr, self.matrix.indices, _whole(history), marked)
 
     def scores(
         self, history: Sequence[int], weights: Sequence[float], places: tuple[Places, int] | None = None
@@ -38,41 +39,48 @@ class ItemItem:
         Args:
             history: work indices.
             weights: of each.
-            places: of each work its place among those that are asked for, all `neighbours` being among them, and how
-                many these are: the scores are theirs.
+            places: of each work its place among those that are asked for, all that `mark` marks being among them, and
+                how many these are: the scores are theirs.
         """
-        place, n = places or (None, self.shape[1])
-        spans = _rows(self.matrix, history)
-        if not spans:
-            return np.zeros(n, dtype=np.float32)
-        columns = _joined(self.matrix.indices, spans)
-        lengths = [span.stop - span.start for span in spans]
-        values = _joined(self.matrix.data, spans) * np.repeat(np.asarray(weights, dtype=np.float64), lengths)
-        at = columns if place is None else place[columns]
-        return np.bincount(at, weights=values, minlength=n).astype(np.float32)
+        place, n = places or (np.empty(0, dtype=np.int32), self.shape[1])
+        sums, matrix = np.zeros(n), self.matrix
+        weighed = np.asarray(weights, dtype=np.float64)
+        _add(matrix.indptr, matrix.indices, matrix.data, _whole(history), weighed, place, sums)
+        return sums.astype(np.float32)
 
 
-def largest(matrix: csr_matrix, read: Sequence[int] | npt.NDArray[np.integer], works: Ints) -> Floats:
+def largest(matrix: csr_matrix, read: Sequence[int] | Ints, works: Ints) -> Floats:
     """max_h S[h, w] over the works `read`, at least 0, float32 [len(works)]; `works` are different ones."""
-    found = np.zeros(len(works), dtype=np.float32)
-    spans = _rows(matrix, read)
-    if not spans or not len(works):
-        return found
-    columns, values = _joined(matrix.indices, spans), _joined(matrix.data, spans)
-    order = np.argsort(works)
-    rising = np.asarray(works)[order]
-    at = np.minimum(np.searchsorted(rising, columns), len(works) - 1)
-    there = rising[at] == columns
-    np.maximum.at(found, order[at[there]], values[there])
+    found, place = np.zeros(len(works), dtype=np.float32), np.empty(matrix.shape[1], dtype=np.int32)
+    _largest(matrix.indptr, matrix.indices, matrix.data, _whole(read), _whole(works), place, found)
     return found
 
 
-def _rows(matrix: csr_matrix, which: Sequence[int] | npt.NDArray[np.integer]) -> list[slice]:
-    """Where the entries of these rows are."""
-    rows = np.asarray(which, dtype=np.int64)
-    return list(map(slice, matrix.indptr[rows].tolist(), matrix.indptr[rows + 1].tolist()))
+def _whole(works: Sequence[int] | Ints) -> Ints:
+    return np.asarray(works, dtype=np.int64)
 
 
-def _joined(entries: npt.NDArray[Any], spans: list[slice]) -> npt.NDArray[Any]:
-    """The entries of these spans, one after the other."""
-    return np.concatenate([entries[:0], *(entries[span] for span in spans)])
+@compiled
+def _mark(starts, columns, history, marked):  # type: ignore[no-untyped-def]
+    for work in history:
+        for at in range(starts[work], starts[work + 1]):
+            marked[columns[at]] = True
+
+
+@compiled
+def _add(starts, columns, values, history, weights, place, sums):  # type: ignore[no-untyped-def]
+    for number, work in enumerate(history):
+        for at in range(starts[work], starts[work + 1]):
+            column = columns[at]
+            sums[place[column] if place.size else column] += weights[number] * values[at]
+
+
+@compiled
+def _largest(starts, columns, values, history, works, place, found):  # type: ignore[no-untyped-def]
+    for at, work in enumerate(works):  # only these are written: a place holds where the work that is there says so
+        place[work] = at
+    for work in history:
+        for at in range(starts[work], starts[work + 1]):
+            own = place[columns[at]]
+            if 0 <= own < works.size and works[own] == columns[at]:
+                found[own] = max(found[own], values[at])

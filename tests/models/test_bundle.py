@@ -517,6 +517,10 @@ def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
         (lambda parts: {"item_item": {"same_author": parts.item_item["same_author"]}}, "item_filter among them"),
         (lambda parts: {"item_item": parts.item_item | {"odd": ItemItem(csr_matrix((3, 3)))}}, "item-item models"),
         (lambda parts: {"item_item": parts.item_item | {"odd": ItemItem(nan_matrix(60))}}, "finite"),
+        (lambda parts: {"item_item": parts.item_item | {"odd": damaged("indices", 60)}}, "their own works"),
+        (lambda parts: {"item_item": parts.item_item | {"odd": damaged("indices", -1)}}, "their own works"),
+        (lambda parts: {"item_item": parts.item_item | {"odd": damaged("indptr", 9)}}, "their own works"),
+        (lambda parts: {"item_item": parts.item_item | {"odd": damaged("indptr", -9)}}, "their own works"),
     ],
 )
 def test_models_and_facts_that_do_not_fit_together_are_refused(taught_folder: Path, change, claim: str) -> None:
@@ -532,6 +536,13 @@ def with_trees(parts: BundleParts, **changes: object) -> Ranker:
 
 def with_tiers(parts: BundleParts, tiers: dict) -> dict:
     return parts.blend | {"tiers": tiers}
+
+
+def damaged(array: str, value: int) -> ItemItem:
+    """A model of 60 works with an entry, and a number in one of its arrays that leads out of it."""
+    model = ItemItem(csr_matrix(([1.0], ([0], [1])), shape=(60, 60), dtype=np.float32))
+    getattr(model.matrix, array)[0 if array == "indices" else 3] = value
+    return model
 
 
 def nan_matrix(n: int) -> csr_matrix:
