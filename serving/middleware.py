@@ -12,6 +12,7 @@ from cachetools import LRUCache
 from pydantic_core import from_json
 
 from serving.audit import App, Audited, Receive, Scope, Send
+from serving.in_hand import InHand
 from serving.problems import JSON, Problem
 
 BODY_MAX = 1024 * 1024
@@ -188,39 +189,49 @@ class FreshConnections:
     """Ends a connection after so many requests, with `Connection: close`, so that its caller makes another.
 
     A connection stays with the worker, and behind a balancer with the replica, that took it: of many that are made at
-    once one worker takes nearly all. A new one is taken by whoever is free.
+    once one worker takes nearly all. A new one is taken by whoever is free. A worker that has more requests in hand
+    than another ends connections until it has not.
     """
 
-    def __init__(self, app: App, requests: int) -> None:
-        self._app, self._requests = app, requests
+    def __init__(self, app: App, requests: int, in_hand: InHand | None = None) -> None:
+        self._app, self._requests, self._in_hand = app, requests, in_hand
         self._seen: LRUCache[tuple[str, int], int] = LRUCache(_CONNECTIONS_KNOWN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the request; the last of a connection says so in its answer."""
-        last = scope["type"] == "http" and bool(scope.get("client")) and self._is_last(tuple(scope["client"]))
-        await self._app(scope, receive, _closing(send) if last else send)
+        if scope["type"] != "http" or not scope.get("client"):
+            await self._app(scope, receive, send)
+            return
+        self._count(1)
+        try:
+            await self._app(scope, receive, self._telling(tuple(scope["client"]), send))
+        finally:
+            self._count(-1)
+
+    def _count(self, n: int) -> None:
+        if self._in_hand is not None:
+            self._in_hand.add(n)
+
+    def _telling(self, connection: tuple[str, int], send: Send) -> Send:
+        async def telling(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start" and self._is_last(connection):
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        return telling
 
     def _is_last(self, connection: tuple[str, int]) -> bool:
         seen = self._seen.pop(connection, 0) + 1
-        if seen >= self._requests:
+        if seen >= self._requests or (self._in_hand is not None and self._in_hand.too_many):
             return True
         self._seen[connection] = seen
         return False
 
 
-def _closing(send: Send) -> Send:
-    async def closing(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-        await send(message)
-
-    return closing
-
-
-def entrance(app: App, requests_per_connection: int) -> App:
+def entrance(app: App, requests_per_connection: int, in_hand: InHand | None = None) -> App:
     """The app behind all limits of a request; what these refuse has its id too."""
     inner = Audited(HeadLimit(BodyLimit(app)))
-    return FreshConnections(inner, requests_per_connection) if requests_per_connection else inner
+    return FreshConnections(inner, requests_per_connection, in_hand) if requests_per_connection else inner
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -13,6 +13,7 @@ from bookworks.cli.entry import run
 from bookworks.errors import SettingError
 from bookworks.settings import Settings, get_settings
 from serving import policy
+from serving.in_hand import make_page
 
 _SECRET_LENGTH = 16
 _CHECK_DELAY_S = 10  # as BentoML: how often circus looks after the workers
@@ -116,6 +117,7 @@ def serve() -> None:
     # Not below `state_dir`: a UNIX socket's path has at most 107 characters. The folder's mode is 0700.
     with tempfile.TemporaryDirectory(prefix="bookworks-control-") as folder:
         keep_control_local(Path(folder))
+        make_page(Path(folder) / "in_hand")
         BookworksService.serve_http(host=settings.service_host, port=settings.service_port)
 
 

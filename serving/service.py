@@ -13,6 +13,7 @@ import bentoml
 
 from bookworks.settings import get_settings
 from serving import tracing
+from serving.in_hand import InHand
 from serving.middleware import BoundedMetrics, ProbesFirst, entrance
 
 REQUEST_TIMEOUT_S = 30
@@ -61,7 +62,8 @@ class BookworksService:
         self.platform.start()
         if settings.service_workers > 1:  # no connection is accepted before: a caller would meet who is still loading
             self.platform.bundles.wait_for_first(FIRST_BUNDLE_S)
-        entry.app = entrance(make_app(self.platform), settings.service_requests_per_connection)
+        in_hand = InHand.here(bentoml.server_context.worker_index or 0)
+        entry.app = entrance(make_app(self.platform), settings.service_requests_per_connection, in_hand)
 
     @bentoml.on_shutdown
     def close(self) -> None:

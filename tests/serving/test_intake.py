@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from serving.app import make_app
+from serving.in_hand import PAGE, InHand, make_page
 from serving.middleware import BODY_MAX, DEPTH_MAX, HEADERS_MAX, URL_MAX, FreshConnections, entrance
 from tests.serving.fakes import KEY, FakePlatform, served
 from tests.serving.test_access import ACCESS
@@ -153,6 +154,51 @@ def test_a_connection_ends_after_so_many_requests_and_others_have_their_own_coun
         return [await closed(connection) for connection in (one, one, other, one, one, one, one, other, other, None)]
 
     assert asyncio.run(ask()) == [False, False, False, True, False, False, True, False, True, False]
+
+
+def test_a_worker_with_more_in_hand_than_another_ends_connections(tmp_path, monkeypatch):
+    """Each of three requests is answered once all three are in hand; then one after the other goes."""
+    monkeypatch.setenv(PAGE, "")
+    assert InHand.here(1) is None
+    make_page(tmp_path / "page")
+    one = InHand.here(1)
+
+    async def ask():
+        all_there = asyncio.Barrier(3)
+
+        async def inner(scope, receive, send):
+            await all_there.wait()
+            await asyncio.sleep(0.05 * scope["client"][1])
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        app = FreshConnections(inner, 20, one)
+        found = await asyncio.gather(*(answered(app, ("10.0.0.1", number)) for number in range(3)))
+        return [(b"connection", b"close") in headers for headers in found]
+
+    assert asyncio.run(ask()) == [False, False, False]  # there is no other worker
+    other = InHand.here(2)
+    assert asyncio.run(ask()) == [True, True, False]  # 3, 2 and 1 against none
+    other.add(1)
+    assert asyncio.run(ask()) == [True, False, False]
+    other.add(9)
+    assert asyncio.run(ask()) == [False, False, False]
+    assert not one.too_many
+    assert other.too_many
+    assert not InHand.here(2).too_many  # started anew it has nothing in hand
+
+
+def test_a_request_that_fails_is_no_longer_in_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv(PAGE, "")
+    make_page(tmp_path / "page")
+    one, _ = InHand.here(1), InHand.here(2)
+
+    async def inner(scope, receive, send):
+        raise ValueError("a fault")
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="a fault"):
+            asyncio.run(answered(FreshConnections(inner, 20, one), ("10.0.0.1", 1)))
+    assert not one.too_many
 
 
 @pytest.mark.parametrize("address", ["/v1/search?q=%ff%fe", "/v1/users/%ff", "/v1/books/%ED%A0%80", "/v1/search?%fe=1"])
