@@ -20,6 +20,7 @@ from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
 from bookworks.models.trees import Explained
+from bookworks.settings import get_settings
 from serving import again, asking, cursor, metrics, paths, pipeline, rates, replay, schemas
 from serving.again import Kept
 from serving.asking import online_of
@@ -42,7 +43,7 @@ KNOWN = "a reader who has an account or did something with a book"
 _HISTORY_SHOWN = 50
 _LANE = Lane("interactions", threads=8, waiting_max=64)  # they wait for Kafka
 # They compute: more threads than this would only take turns, and all would end late.
-_BOOKS = Lane("recommend", threads=2, waiting_max=400)
+_BOOKS = Lane("recommend", threads=get_settings().service_threads, waiting_max=400)
 
 BookId = Annotated[
     schemas.CleanId,

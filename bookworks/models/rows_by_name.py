@@ -25,21 +25,16 @@ def rows_by_name(columns: Sequence[pa.ChunkedArray], key: Callable[[str], str]) 
         coded = values.dictionary_encode()
         codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
         order = np.argsort(codes, kind="stable")
+        codes, rows = codes[order], rows[order]
+        once = np.append(True, (np.diff(codes) != 0) | (np.diff(rows) != 0))[: len(rows)]  # a list may name one twice
+        codes, rows = codes[once], rows[once]
         names = coded.dictionary.to_pylist()
-        starts = np.searchsorted(codes[order], np.arange(len(names) + 1)).tolist()
-        ordered = rows[order]
+        starts = np.searchsorted(codes, np.arange(len(names) + 1)).tolist()
         for name, start, end in zip(names, starts, starts[1:], strict=False):
             if name is not None:  # a column of nothing has no other
-                groups.setdefault(key(name), []).append(ordered[start:end])
+                groups.setdefault(key(name), []).append(rows[start:end])
     groups.pop("", None)
-    return {name: _once(parts) for name, parts in groups.items()}
-
-
-def _once(parts: list[Ints]) -> Ints:
-    """Rows of several parts, rising, each once; the rows of a part rise, but a list may name one twice."""
-    if len(parts) == 1 and (len(parts[0]) < 2 or (np.diff(parts[0]) > 0).all()):
-        return parts[0]
-    return np.unique(np.concatenate(parts))
+    return {name: parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)) for name, parts in groups.items()}
 
 
 def _pairs(column: pa.Array) -> tuple[pa.Array, Ints]:
