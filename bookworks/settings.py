@@ -160,11 +160,11 @@ class Settings(BaseSettings):
     service_host: str = Field("127.0.0.1", description="BentoML service host.")
     service_port: Port = Field(13000, description="BentoML service port.")
     service_workers: int = Field(1, ge=1, description="Worker processes of the service.")
-    service_threads: int = Field(
-        1,
+    service_threads: int | None = Field(
+        None,
         ge=1,
-        description="Threads of a worker that compute answers. They hold one another up where all is in the process; "
-        "with a Qdrant server one computes while the other waits.",
+        description="Threads of a worker that compute answers; empty: 1, as they hold one another up, and 2 with a "
+        "Qdrant server, which one waits for while the other computes.",
     )
     jwt_secret: SecretStr = Field(NO_SECRET, description="Key that signs readers' tokens.")
     jwt_minutes: int = Field(15, ge=1, description="Life of an access token, which cannot be called back, minutes.")

@@ -1,4 +1,4 @@
-"""Marts to challenger: snapshot, train, evaluate, bundle, gate, register."""
+"""Marts to challenger: snapshot, train, fit again, evaluate, bundle, gate, register."""
 
 from airflow.sdk import DAG, chain
 

@@ -21,7 +21,7 @@ from bookworks.contracts.bundle import CHAMPION, vector_collection
 from bookworks.errors import BookworksError, BundleError, TerminalError, TransientError
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import check_files
-from bookworks.models.reader import ReaderState
+from bookworks.models.reader import Nearest, ReaderState
 from bookworks.settings import Settings
 from serving import metrics, policy
 from serving.again import Answers
@@ -249,8 +249,11 @@ def _warm_up(served: Served) -> None:
         for index in range(min(_WARM_UP_CALLS, len(served.bundle))):
             state = ReaderState(user_id=None, history=[index], weights=[1.0])
             vector = served.bundle.encode_reader(state)
+            near = None
             if served.vectors is not None:
-                served.vectors.search(np.ascontiguousarray(vector), 10)
+                near = Nearest(vector, served.vectors.search(np.ascontiguousarray(vector), 10)[0])
+            works = served.bundle.pool(state, near, 10)
+            served.bundle.ranked(state, served.bundle.score(state, near, works=works))
             served.bundle.recommend(state, 10)
             served.bundle.recommend(ReaderState(), 10)
     except TransientError:

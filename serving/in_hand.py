@@ -20,13 +20,13 @@ def make_page(path: Path) -> None:
 
 
 class InHand:
-    """The counts; a worker changes its own alone, on its event loop."""
+    """The counts; a worker changes its own alone, on its event loop. It is absent until `open`, and after `close`."""
 
     def __init__(self, path: Path, worker: int) -> None:
         with path.open("r+b") as file:
             self._all = np.frombuffer(mmap.mmap(file.fileno(), 0), dtype=np.int64)
         self._own = worker % _WORKERS
-        self._all[self._own] = 0  # what a worker before it left
+        self.close()  # what a worker before it left
 
     @classmethod
     def here(cls, worker: int) -> InHand | None:
@@ -34,13 +34,21 @@ class InHand:
         path = os.environ.get(PAGE)
         return cls(Path(path), worker) if path else None
 
+    def open(self) -> None:
+        """Tell the others that this worker takes requests, and has none."""
+        self._all[self._own] = 0
+
+    def close(self) -> None:
+        """Tell the others that this worker takes no more."""
+        self._all[self._own] = _ABSENT
+
     def add(self, n: int) -> None:
         """Count requests that come, or below 0 that go."""
         self._all[self._own] += n
 
     @property
     def too_many(self) -> bool:
-        """Whether another worker has clearly fewer."""
+        """Whether another worker has clearly fewer; one that was killed counts until another has its place."""
         others = np.delete(self._all, self._own)
         there = others[others != _ABSENT]
         return bool(there.size and self._all[self._own] > there.min() + _MORE)

@@ -8,9 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from bookworks.settings import Settings
 from serving.problems import RETRY_AFTER_S, Problem
 
 T = TypeVar("T")
+
+
+def computing_threads(settings: Settings) -> int:
+    """How many compute answers in a worker, by the settings."""
+    return settings.service_threads or (2 if settings.qdrant_url else 1)
 
 
 class Lane:

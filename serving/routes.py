@@ -27,7 +27,7 @@ from serving.asking import online_of
 from serving.auth import SAY_WHO, Caller, InteractionsCaller, RecommendCaller, UsersCaller
 from serving.bundles import Served
 from serving.kept import Answer
-from serving.lane import Lane
+from serving.lane import Lane, computing_threads
 from serving.pipeline import HISTORY, Budget, Trace
 from serving.platform import Platform
 from serving.problems import JSON, MEDIA_TYPE, Problem, unavailable
@@ -43,7 +43,7 @@ KNOWN = "a reader who has an account or did something with a book"
 _HISTORY_SHOWN = 50
 _LANE = Lane("interactions", threads=8, waiting_max=64)  # they wait for Kafka
 # They compute: more threads than this would only take turns, and all would end late.
-_BOOKS = Lane("recommend", threads=get_settings().service_threads, waiting_max=400)
+_BOOKS = Lane("recommend", threads=computing_threads(get_settings()), waiting_max=400)
 
 BookId = Annotated[
     schemas.CleanId,

@@ -52,6 +52,7 @@ class BookworksService:
         from serving.platform import Platform
 
         settings = get_settings()
+        self.in_hand = InHand.here(bentoml.server_context.worker_index or 0)
         logging.getLogger("bookworks").setLevel(settings.log_level)
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -62,12 +63,15 @@ class BookworksService:
         self.platform.start()
         if settings.service_workers > 1:  # no connection is accepted before: a caller would meet who is still loading
             self.platform.bundles.wait_for_first(FIRST_BUNDLE_S)
-        in_hand = InHand.here(bentoml.server_context.worker_index or 0)
-        entry.app = entrance(make_app(self.platform), settings.service_requests_per_connection, in_hand)
+        if self.in_hand is not None:
+            self.in_hand.open()
+        entry.app = entrance(make_app(self.platform), settings.service_requests_per_connection, self.in_hand)
 
     @bentoml.on_shutdown
     def close(self) -> None:
         """Send what waits, end the connections."""
+        if self.in_hand is not None:
+            self.in_hand.close()
         self.platform.close()
         tracing.stop()
 

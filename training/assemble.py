@@ -25,11 +25,9 @@ UNTUNED: dict[str, Any] = {
 }
 
 
-def assemble_draft(
-    data: Dataset, blend: dict[str, Any] | None = None, ranker: Ranker | None = None, max_per_author: int = 0
-) -> BundleContent:
-    """Content of a bundle whose sources know the part `train` alone; without `blend` it is still to be chosen."""
-    return _assemble(data, data, TEACHING, blend or UNTUNED, ranker, max_per_author)
+def assemble_draft(data: Dataset, max_per_author: int = 0) -> BundleContent:
+    """Content of a bundle whose sources know the part `train` alone; blend and ranker are still to be chosen."""
+    return _assemble(data, data, TEACHING, UNTUNED, None, max_per_author)
 
 
 def assemble(data: Dataset, blend: dict[str, Any], ranker: Ranker | None, max_per_author: int) -> BundleContent:

@@ -8,13 +8,12 @@ import pyarrow.parquet as pq
 
 from bookworks.metrics.ranking import Ranked, Values, find_hits, ndcg_at
 from bookworks.models.bundle import Bundle
-from bookworks.models.bundle_files import read_ranker
 from bookworks.models.reader import ReaderState
 from training import gate_lines, leaks
 from training.assemble import assemble_draft, drafted
 from training.bundle import BundleParams
 from training.dataset import TEST, TRAIN, VALID, Dataset, load_dataset
-from training.files import BLEND, RANKER, SNAPSHOT, read_json
+from training.files import RANKER, SNAPSHOT, read_json
 from training.floors import POPULARITY, RANDOM, Honest, rank_floors, rank_honest
 from training.held_out import HeldOut, make_held_out, rank_with_bundle
 from training.params import Options, load_params
@@ -34,7 +33,7 @@ class Case:
         valid: validation readers; their history is the part train.
         floors: name -> the first k works for each of `tests`.
         honest: lists of a model that saw no more than a bundle may.
-        draft: the challenger before its sources were fitted again, to `valid`, too.
+        draft: the run's sources as blend and trees were chosen with them, before they were fitted to `valid`, too.
         learned: what the ranker gained for readers that had not taught it; see `leaks.ranker_line`.
     """
 
@@ -58,7 +57,7 @@ def load_case(params: GateParams, options: Options) -> Case:
     spans = leaks.spans_of(data, pq.read_table(SNAPSHOT / "interactions.parquet"))
     floors = rank_floors(data, tests, params, options, popularity)
     max_per_author = load_params("bundle", BundleParams).max_per_author
-    draft = drafted(assemble_draft(data, read_json(BLEND), read_ranker(RANKER), max_per_author))
+    draft = drafted(assemble_draft(data, max_per_author))
     report = RANKER / "report.json"
     learned = leaks.learned_gain(read_json(report)) if report.is_file() else None
     return Case(data, spans, tests, valid, floors, rank_honest(data, valid, tests, params, options), draft, learned)
@@ -108,18 +107,18 @@ def leak_lines(
     rows = case.tests.rows_by_hash(params.leak_readers)
     some, valid, k = case.tests.some(rows), case.valid, params.k
     best = max(floors.values(), key=lambda values: float(values.mean()) if values.size else 0.0)
-    honest = case.honest
+    honest, draft = case.honest, case.draft.with_order_of(challenger)
     on_test, refit = (some.ndcg(ranked[rows], k) for ranked in (honest.test, honest.refit))
     reference = leaks.Reference(valid.ndcg(honest.valid, k), on_test, refit, best[rows])
     lines = [
         leaks.overlap_line(case.data, case.tests),
         leaks.shuffled_line(lists, case.floors[POPULARITY], case.tests, params, seed),
         leaks.ceiling_line(own, params),
-        *leaks.source_lines(case.draft, some, valid, reference, params),
-        *leaks.refit_lines(challenger, case.draft, some, reference, params),
+        *leaks.source_lines(draft, some, valid, reference, params),
+        *leaks.refit_lines(challenger, draft, some, reference, params),
     ]
-    if case.draft.ranker is not None:
-        lines.append(leaks.ranker_line(case.draft, some, valid, case.learned, reference.drift, params))
+    if draft.ranker is not None:
+        lines.append(leaks.ranker_line(draft, some, valid, case.learned, reference.drift, params))
     return lines
 
 

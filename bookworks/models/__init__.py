@@ -1,1 +1,4 @@
-"""What scores and ranks, in training and in service alike: numpy, scipy, pyarrow and onnxruntime only."""
+"""What scores and ranks, in training and in service alike.
+
+It needs numpy, scipy, pyarrow, onnxruntime, numba, and LightGBM's library without its Python package.
+"""

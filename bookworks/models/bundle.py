@@ -180,6 +180,17 @@ class Bundle:
         other.blend, other.ranker = blend, None
         return other
 
+    def with_order_of(self, bundle: Bundle) -> Bundle:
+        """The same sources with the blend and the ranker of another bundle.
+
+        Raises:
+            BundleError: its trees were taught features that these sources do not make.
+        """
+        other = self.with_blend(bundle.blend)
+        other.ranker = bundle.ranker
+        other._columns = other._columns_of_ranker()
+        return other
+
     def __len__(self) -> int:
         """Works in the catalogue."""
         return len(self.work_ids)

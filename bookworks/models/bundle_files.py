@@ -262,7 +262,7 @@ def _open(folder: Path, manifest: Manifest) -> BundleParts:
     )
     item_item = _item_item(folder, manifest)
     for model in item_item.values():
-        model.matrix.check_format(full_check=True)
+        model.matrix.check_format(full_check=True)  # who walks the entries looks no more
     works = pq.read_table(folder / names.WORKS)
     history_vectors = np.load(folder / names.HISTORY_VECTORS, allow_pickle=False)
     return BundleParts(
@@ -337,7 +337,6 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
         f"item-item models ({n}, {n}), {ITEM_FILTER} among them": ITEM_FILTER in parts.item_item
         and all(model.shape == (n, n) for model in parts.item_item.values()),
         "item-item models finite": all(np.isfinite(model.matrix.data).all() for model in parts.item_item.values()),
-        "item-item models with entries of their own works": all(_in_bounds(m.matrix) for m in parts.item_item.values()),
         f"facts of {n} works": parts.facts.fits(n),
         "a blend of known sources for every tier": _blend_fits(parts),
         "a ranker of one candidate or more, with finite constants": parts.ranker is None or _ranker_fits(parts.ranker),
@@ -349,13 +348,6 @@ def _check_together(manifest: Manifest, parts: BundleParts) -> None:
     wrong = [claim for claim, holds in checks.items() if not holds]
     if wrong:
         raise BundleError("The bundle's parts do not fit together", received=manifest.version, allowed="; ".join(wrong))
-
-
-def _in_bounds(matrix: csr_matrix) -> bool:
-    """Whether every row has its own entries, and these are of works that there are: who walks them looks no more."""
-    starts, works = matrix.indptr, matrix.indices
-    rise = starts[0] == 0 and bool((np.diff(starts) >= 0).all()) and starts[-1] == works.size == matrix.data.size
-    return rise and (not works.size or (works.min() >= 0 and works.max() < matrix.shape[1]))
 
 
 def _blend_fits(parts: BundleParts) -> bool:

@@ -11,21 +11,26 @@ def compiled(loop: Callable[..., None]) -> Callable[..., None]:
     """The function as machine code that holds no lock of the interpreter; nothing checks the places that it is given.
 
     Where a folder can be written to (`NUMBA_CACHE_DIR`, the module's own, or the user's) the code is kept there for the
-    next process, else each process compiles, about a second for all.
+    next process, else each process compiles, about a second for all. The loop itself raises nothing.
     """
 
+    kept = True
+
     @cache
-    def made() -> Callable[..., None]:
+    def made(kept: bool) -> Callable[..., None]:
         from numba import njit
 
-        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-        try:
-            return njit(cache=True, **options)(loop)  # type: ignore[no-any-return]
-        except RuntimeError:  # no folder for it
-            return njit(**options)(loop)  # type: ignore[no-any-return]
+        return njit(nogil=True, error_model="numpy", cache=kept)(loop)
 
     @wraps(loop)
     def call(*arguments: Any) -> None:
-        made()(*arguments)
+        nonlocal kept
+        try:
+            made(kept)(*arguments)
+        except Exception:  # no folder for the code, no room, or what is there is damaged: anything that pickle raises
+            if not kept:
+                raise
+            kept = False
+            made(kept)(*arguments)
 
     return call

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from bookworks.errors import ContractError
 from bookworks.models.compiled import compiled
 
 Floats = npt.NDArray[np.float32]
@@ -28,8 +29,12 @@ class ItemItem:
         return int(rows), int(columns)
 
     def mark(self, history: Sequence[int], marked: npt.NDArray[np.bool_]) -> None:
-        """Set `marked` [n_works] at every work that a work of the history has an entry for."""
-        _mark(self.matrix.indptr, self.matrix.indices, _whole(history), marked)
+        """Set `marked` [n_works] at every work that a work of the history has an entry for.
+
+        Raises:
+            ContractError: the history has works that there are not.
+        """
+        _mark(self.matrix.indptr, self.matrix.indices, _within(history, self.matrix), marked)
 
     def scores(
         self, history: Sequence[int], weights: Sequence[float], places: tuple[Places, int] | None = None
@@ -41,23 +46,37 @@ class ItemItem:
             weights: of each.
             places: of each work its place among those that are asked for, all that `mark` marks being among them, and
                 how many these are: the scores are theirs.
+
+        Raises:
+            ContractError: the history has works that there are not, or not as many as weights.
         """
         place, n = places or (np.empty(0, dtype=np.int32), self.shape[1])
+        read, weighed = _within(history, self.matrix), np.asarray(weights, dtype=np.float64)
+        if read.shape != weighed.shape:
+            raise ContractError("History and weights differ in length", received=f"{read.size} and {weighed.size}")
         sums, matrix = np.zeros(n), self.matrix
-        weighed = np.asarray(weights, dtype=np.float64)
-        _add(matrix.indptr, matrix.indices, matrix.data, _whole(history), weighed, place, sums)
+        _add(matrix.indptr, matrix.indices, matrix.data, read, weighed, place, sums)
         return sums.astype(np.float32)
 
 
 def largest(matrix: csr_matrix, read: Sequence[int] | Ints, works: Ints) -> Floats:
-    """max_h S[h, w] over the works `read`, at least 0, float32 [len(works)]; `works` are different ones."""
+    """max_h S[h, w] over the works `read`, at least 0, float32 [len(works)]; `works` are different ones.
+
+    Raises:
+        ContractError: works that there are not.
+    """
     found, place = np.zeros(len(works), dtype=np.float32), np.empty(matrix.shape[1], dtype=np.int32)
-    _largest(matrix.indptr, matrix.indices, matrix.data, _whole(read), _whole(works), place, found)
+    own = _within(read, matrix), _within(works, matrix)
+    _largest(matrix.indptr, matrix.indices, matrix.data, *own, place, found)
     return found
 
 
-def _whole(works: Sequence[int] | Ints) -> Ints:
-    return np.asarray(works, dtype=np.int64)
+def _within(works: Sequence[int] | Ints, matrix: csr_matrix) -> Ints:
+    """The works as an array, each of them a row: the loops look no more."""
+    found, n = np.asarray(works, dtype=np.int64), int(matrix.shape[0])
+    if found.size and (found.min() < 0 or found.max() >= n):
+        raise ContractError("No such work index", received=f"{found.min()} to {found.max()}", allowed=f"0 to {n - 1}")
+    return found
 
 
 @compiled

@@ -29,7 +29,7 @@ from bookworks.models.bundle_files import (
     read_parts,
     write_bundle,
 )
-from bookworks.models.item_item import ItemItem
+from bookworks.models.item_item import ItemItem, largest
 from bookworks.models.ranker_features import about
 from bookworks.models.reader import Context, Nearest, ReaderState
 from bookworks.models.trees import Booster, Trees
@@ -323,6 +323,53 @@ def test_bundles_of_older_formats_still_serve(folder: Path, bundle: Bundle, tmp_
         Bundle.load(first)
 
 
+@pytest.mark.parametrize(("array", "value"), [("indices", 60), ("indices", -1), ("indptr", 10**6), ("indptr", -9)])
+def test_an_entry_that_leads_out_of_the_catalogue_is_refused(
+    folder: Path, tmp_path: Path, array: str, value: int
+) -> None:
+    other = tmp_path / folder.name
+    shutil.copytree(folder, other)
+    part = f"item_item_item_filter.{array}.npy"
+    values = np.load(other / part)
+    values[3] = value
+    np.save(other / part, values)
+    manifest = json.loads((other / names.MANIFEST).read_text())
+    manifest["parts"][part]["sha256"] = hashlib.sha256((other / part).read_bytes()).hexdigest()
+    (other / names.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="cannot be read"):
+        Bundle.load(other)
+
+
+@pytest.mark.parametrize("history", [[60], [-1], [10**9]])
+def test_a_history_that_leads_out_of_the_catalogue_is_refused(bundle: Bundle, history: list[int]) -> None:
+    state, model = ReaderState("x", history), bundle.item_item["item_filter"]
+    near = Nearest(np.ones(8, np.float32), np.array([1]))
+    with pytest.raises(ContractError, match="No such work"):
+        bundle.pool(state, near, 10)
+    with pytest.raises(ContractError, match="No such work"):
+        model.scores(history, [1.0])
+    with pytest.raises(ContractError, match="differ in length"):
+        model.scores([1, 2, 3], [1.0])
+    for read, works in ((history, [1]), ([1], history)):
+        with pytest.raises(ContractError, match="No such work"):
+            largest(model.matrix, read, np.array(works))
+
+
+def test_scores_of_an_item_item_model_are_the_product(bundle: Bundle) -> None:
+    rng = np.random.default_rng(4)
+    for matrix in (bundle.item_item["item_filter"].matrix, bundle.item_item["item_filter"].matrix.astype(np.float64)):
+        model, history, weights = ItemItem(matrix), rng.permutation(60)[:9].tolist(), rng.random(9)
+        expected = weights @ matrix[history].toarray()
+        np.testing.assert_allclose(model.scores(history, weights.tolist()), expected, rtol=1e-5)
+        marked = np.zeros(60, dtype=bool)
+        model.mark(history, marked)
+        np.testing.assert_array_equal(marked, expected != 0)
+        places = np.cumsum(marked, dtype=np.int32) - 1
+        some = model.scores(history, weights.tolist(), (places, int(marked.sum())))
+        np.testing.assert_allclose(some, expected[marked], rtol=1e-5)
+        assert not model.scores([], []).any()
+
+
 def test_item_item_models_are_mapped_not_read(bundle: Bundle) -> None:
     for model in bundle.item_item.values():
         for array in names.ARRAYS:
@@ -517,10 +564,6 @@ def test_a_ranker_of_other_features_is_refused(tmp_path: Path) -> None:
         (lambda parts: {"item_item": {"same_author": parts.item_item["same_author"]}}, "item_filter among them"),
         (lambda parts: {"item_item": parts.item_item | {"odd": ItemItem(csr_matrix((3, 3)))}}, "item-item models"),
         (lambda parts: {"item_item": parts.item_item | {"odd": ItemItem(nan_matrix(60))}}, "finite"),
-        (lambda parts: {"item_item": parts.item_item | {"odd": damaged("indices", 60)}}, "their own works"),
-        (lambda parts: {"item_item": parts.item_item | {"odd": damaged("indices", -1)}}, "their own works"),
-        (lambda parts: {"item_item": parts.item_item | {"odd": damaged("indptr", 9)}}, "their own works"),
-        (lambda parts: {"item_item": parts.item_item | {"odd": damaged("indptr", -9)}}, "their own works"),
     ],
 )
 def test_models_and_facts_that_do_not_fit_together_are_refused(taught_folder: Path, change, claim: str) -> None:
@@ -536,13 +579,6 @@ def with_trees(parts: BundleParts, **changes: object) -> Ranker:
 
 def with_tiers(parts: BundleParts, tiers: dict) -> dict:
     return parts.blend | {"tiers": tiers}
-
-
-def damaged(array: str, value: int) -> ItemItem:
-    """A model of 60 works with an entry, and a number in one of its arrays that leads out of it."""
-    model = ItemItem(csr_matrix(([1.0], ([0], [1])), shape=(60, 60), dtype=np.float32))
-    getattr(model.matrix, array)[0 if array == "indices" else 3] = value
-    return model
 
 
 def nan_matrix(n: int) -> csr_matrix:

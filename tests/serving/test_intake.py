@@ -162,6 +162,7 @@ def test_a_worker_with_more_in_hand_than_another_ends_connections(tmp_path, monk
     assert InHand.here(1) is None
     make_page(tmp_path / "page")
     one = InHand.here(1)
+    one.open()
 
     async def ask():
         all_there = asyncio.Barrier(3)
@@ -177,6 +178,8 @@ def test_a_worker_with_more_in_hand_than_another_ends_connections(tmp_path, monk
 
     assert asyncio.run(ask()) == [False, False, False]  # there is no other worker
     other = InHand.here(2)
+    assert asyncio.run(ask()) == [False, False, False]  # it still loads
+    other.open()
     assert asyncio.run(ask()) == [True, True, False]  # 3, 2 and 1 against none
     other.add(1)
     assert asyncio.run(ask()) == [True, False, False]
@@ -184,13 +187,18 @@ def test_a_worker_with_more_in_hand_than_another_ends_connections(tmp_path, monk
     assert asyncio.run(ask()) == [False, False, False]
     assert not one.too_many
     assert other.too_many
-    assert not InHand.here(2).too_many  # started anew it has nothing in hand
+    other.close()
+    assert asyncio.run(ask()) == [False, False, False]
+    InHand.here(2).open()  # started anew it has nothing in hand
+    assert asyncio.run(ask()) == [True, True, False]
 
 
 def test_a_request_that_fails_is_no_longer_in_hand(tmp_path, monkeypatch):
     monkeypatch.setenv(PAGE, "")
     make_page(tmp_path / "page")
-    one, _ = InHand.here(1), InHand.here(2)
+    one, other = InHand.here(1), InHand.here(2)
+    one.open()
+    other.open()
 
     async def inner(scope, receive, send):
         raise ValueError("a fault")

@@ -5,8 +5,10 @@ import os
 import socket
 import stat
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
@@ -60,7 +62,15 @@ def test_it_listens_on_its_own_port_and_on_nothing_else(alone):
     (control,) = folder.glob("bookworks-control-*")
     assert stat.S_IMODE(control.stat().st_mode) == 0o700
     assert control.stat().st_uid == os.getuid()
-    assert {path.name for path in control.iterdir()} == {"orders", "events"}
+    assert {path.name for path in control.iterdir()} == {"orders", "events", "in_hand"}
+
+
+def test_both_workers_see_what_each_has_in_hand(alone):
+    *_, folder = alone
+    (page,) = folder.glob("bookworks-control-*/in_hand")
+    counts = np.fromfile(page, dtype=np.int64)
+    assert counts[counts != -1].tolist() == [0, 0]
+    assert sum(str(page) in Path(f"/proc/{one.pid}/maps").read_text() for one in psutil.Process().children(True)) == 2
 
 
 def test_a_request_that_matters_for_security_leaves_a_line_in_the_output(alone):

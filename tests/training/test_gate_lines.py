@@ -113,14 +113,13 @@ def with_trees(bundle: Bundle, lessons: list[HeldOut]) -> tuple[Bundle, float | 
     found = {name: taught.ndcg(values).mean() for name, values in (("binary", scores), ("blend", places))}
     other = copy.copy(bundle)
     other.ranker = Ranker(Trees((grown(taught),)), 20)
-    other._columns = other._columns_of_ranker()
-    return other, leaks.learned_gain({"objective": "binary", "valid_ndcg_at_20": found})
+    return bundle.with_order_of(other), leaks.learned_gain({"objective": "binary", "valid_ndcg_at_20": found})
 
 
 @pytest.mark.parametrize("told", [True, False])
 def test_honest_trees_pass(honest: Bundle, case: Case, told: bool) -> None:
     trees, learned = with_trees(honest, [case.valid])
-    verdict = judge(trees, None, replace(case, draft=trees, learned=learned if told else None), PARAMS, 1)
+    verdict = judge(trees, None, replace(case, learned=learned if told else None), PARAMS, 1)
     assert "source_ranker" in {line.name for line in verdict.lines}
     assert failed(verdict) == []
 
@@ -130,12 +129,12 @@ def test_honest_trees_pass(honest: Bundle, case: Case, told: bool) -> None:
 def test_trees_that_test_readers_taught_are_found(honest: Bundle, case: Case, share: float, valid: bool) -> None:
     drawn = np.random.default_rng(1).permutation(len(case.tests))[: int(share * len(case.tests))]
     trees, learned = with_trees(honest, [*[case.valid] * valid, case.tests.some(drawn)])
-    assert failed(judge(trees, None, replace(case, draft=trees, learned=learned), PARAMS, 1)) == ["source_ranker"]
+    assert failed(judge(trees, None, replace(case, learned=learned), PARAMS, 1)) == ["source_ranker"]
 
 
 def test_trees_that_only_test_readers_taught_are_found_without_a_report(honest: Bundle, case: Case) -> None:
     trees, _ = with_trees(honest, [case.tests])
-    assert failed(judge(trees, None, replace(case, draft=trees), PARAMS, 1)) == ["source_ranker"]
+    assert failed(judge(trees, None, case, PARAMS, 1)) == ["source_ranker"]
 
 
 def test_a_report_without_trees_tells_nothing_of_their_gain() -> None:
