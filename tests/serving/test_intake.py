@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from bookworks.settings import Settings
 from serving.app import make_app
 from serving.in_hand import PAGE, InHand, make_page
+from serving.lane import computing_threads
 from serving.middleware import BODY_MAX, DEPTH_MAX, HEADERS_MAX, URL_MAX, FreshConnections, entrance
 from tests.serving.fakes import KEY, FakePlatform, served
 from tests.serving.test_access import ACCESS
@@ -225,3 +227,9 @@ def test_a_body_says_once_that_it_is_json(client, key, types):
     )
     said = {**key, "Content-Type": "application/json; charset=utf-8"}
     assert client.post("/v1/recommend", content=b'{"user_id": "u"}', headers=said).status_code == 200
+
+
+def test_two_threads_compute_where_one_waits_for_a_qdrant_server():
+    assert computing_threads(Settings(qdrant_url=None)) == 1
+    assert computing_threads(Settings(qdrant_url="http://q:6333")) == 2
+    assert computing_threads(Settings(qdrant_url="http://q:6333", service_threads=3)) == 3
