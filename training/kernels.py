@@ -132,17 +132,19 @@ def _largest(starts, columns, of_row, of_column, of_value, works, place, found):
 def _standardise(scores, sums, weight):  # type: ignore[no-untyped-def]
     for row in range(len(scores)):
         values = scores[row]
-        total = 0.0
+        base, total, squares = values[0], 0.0, 0.0  # less any value of the row: so a constant one has no spread
         for at in range(len(values)):
-            total += values[at]
-        mean, squares = np.float32(total / len(values)), 0.0
-        for at in range(len(values)):
-            squares += (values[at] - mean) ** 2
-        spread = np.float32(np.sqrt(squares / len(values)))
-        if spread <= 1e-12:
-            spread = np.float32(1.0)
-        for at in range(len(values)):
-            values[at] = (values[at] - mean) / spread
+            off = values[at] - base
+            total += off
+            squares += off * off
+        off = total / len(values)
+        mean, spread = np.float32(base + off), np.sqrt(max(squares / len(values) - off * off, 0.0))
+        scale = np.float32(1.0 / spread if spread > 1e-12 else 1.0)
         if len(sums):
+            into = sums[row]
             for at in range(len(values)):
-                sums[row, at] += weight * values[at]
+                values[at] = (values[at] - mean) * scale
+                into[at] += weight * values[at]
+        else:
+            for at in range(len(values)):
+                values[at] = (values[at] - mean) * scale
