@@ -25,8 +25,8 @@ grew; about half of it is free again for what comes next.
 `failures` counts calls of all kinds while one part after the other is away: answered, refused as docs/users/service.md
 says, and all else, `unexplained`. Tests ran beside it: its milliseconds are no measure of the service.
 
-`serving-sized-270000` is of a later commit than `serving-sized`, in an hour in which the same machine gave the no-op endpoint
-3,900 answers a second to 16 callers: of the two only the ratios to that baseline can be compared.
+`serving-sized-270000` is of a later commit than `serving-sized`, in an hour in which the machine gave the no-op
+endpoint 3,900 answers a second to 16 callers: of the two only the ratios to that baseline can be compared.
 """
 
 
