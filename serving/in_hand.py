@@ -49,6 +49,6 @@ class InHand:
     @property
     def too_many(self) -> bool:
         """Whether another worker has clearly fewer; one that was killed counts until another has its place."""
-        others = np.delete(self._all, self._own)
-        there = others[others != _ABSENT]
-        return bool(there.size and self._all[self._own] > there.min() + _MORE)
+        own = self._all[self._own]
+        fewest = self._all[self._all != _ABSENT].min(initial=own)
+        return bool(own > fewest + _MORE)

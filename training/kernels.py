@@ -1,22 +1,23 @@
 """Loops over a few readers' scores that NumPy and SciPy do in several passes, compiled by Numba.
 
-None holds the interpreter's lock, so that parts of the readers can be worked on side by side. Each process compiles
-those that it calls, together two seconds: a read-only installation has no place for what was compiled.
+None holds the interpreter's lock, so that parts of the readers can be worked on side by side.
 """
 
 from __future__ import annotations
 
-import numba
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from bookworks.errors import ContractError
+from bookworks.models.compiled import compiled
+from bookworks.models.item_item import add_largest
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-_compiled = numba.njit(nogil=True)
-_reordered = numba.njit(nogil=True, fastmath={"reassoc", "contract"})  # sums in any order, as vectors
+_reordered = partial(compiled, fastmath={"reassoc", "contract"})  # sums in any order, as vectors
 
 
 def product(left: sparse.csr_matrix, right: sparse.csr_matrix | Floats) -> Floats:
@@ -54,8 +55,10 @@ def largest(histories: sparse.csr_matrix, likeness: sparse.csr_matrix, works: In
     fits = histories.shape[1] == likeness.shape[0] and len(works) == histories.shape[0]
     _check(fits and works.max(initial=-1) < likeness.shape[1], histories, likeness, works)
     found = np.zeros(works.shape, dtype=np.float32)
-    place = np.full(likeness.shape[1], -1, dtype=np.int32)
-    _largest(histories.indptr, histories.indices, likeness.indptr, likeness.indices, likeness.data, works, place, found)
+    place = np.empty(likeness.shape[1], dtype=np.int32)
+    add_largest(
+        histories.indptr, histories.indices, likeness.indptr, likeness.indices, likeness.data, works, place, found
+    )
     return found
 
 
@@ -84,7 +87,7 @@ def _check(fits: bool, *matrices: sparse.csr_matrix | Floats | Ints) -> None:
         raise ContractError("Matrices do not fit together", received=", ".join(str(one.shape) for one in matrices))
 
 
-@_compiled
+@compiled
 def _add_entries(starts, columns, values, of_row, of_column, of_value, found):  # type: ignore[no-untyped-def]
     for row in range(len(starts) - 1):
         sums = found[row]
@@ -93,7 +96,7 @@ def _add_entries(starts, columns, values, of_row, of_column, of_value, found):  
                 sums[of_column[entry]] += values[at] * of_value[entry]
 
 
-@_compiled
+@compiled
 def _add_rows(starts, columns, values, rows, found):  # type: ignore[no-untyped-def]
     for row in range(len(starts) - 1):
         sums, at, end = found[row], starts[row], starts[row + 1]
@@ -110,22 +113,6 @@ def _add_rows(starts, columns, values, rows, found):  # type: ignore[no-untyped-
             for column in range(len(sums)):
                 sums[column] += a * one[column]
             at += 1
-
-
-@_compiled
-def _largest(starts, columns, of_row, of_column, of_value, works, place, found):  # type: ignore[no-untyped-def]
-    for row in range(len(starts) - 1):
-        for at, work in enumerate(works[row]):
-            if work >= 0:
-                place[work] = at
-        for at in range(starts[row], starts[row + 1]):
-            for entry in range(of_row[columns[at]], of_row[columns[at] + 1]):
-                wanted = place[of_column[entry]]
-                if wanted >= 0:
-                    found[row, wanted] = max(found[row, wanted], of_value[entry])
-        for work in works[row]:
-            if work >= 0:
-                place[work] = -1
 
 
 @_reordered

@@ -7,11 +7,15 @@ from functools import cache, wraps
 from typing import Any
 
 
-def compiled(loop: Callable[..., None]) -> Callable[..., None]:
+def compiled(loop: Callable[..., None], **options: Any) -> Callable[..., None]:
     """The function as machine code that holds no lock of the interpreter; nothing checks the places that it is given.
 
     Where a folder can be written to (`NUMBA_CACHE_DIR`, the module's own, or the user's) the code is kept there for the
     next process, else each process compiles, about a second for all. The loop itself raises nothing.
+
+    Args:
+        loop: writes what it finds into an array that it is given.
+        options: further ones of Numba's `njit`.
     """
 
     kept = True
@@ -20,7 +24,7 @@ def compiled(loop: Callable[..., None]) -> Callable[..., None]:
     def made(kept: bool) -> Callable[..., None]:
         from numba import njit
 
-        return njit(nogil=True, error_model="numpy", cache=kept)(loop)
+        return njit(nogil=True, error_model="numpy", cache=kept, **options)(loop)  # type: ignore[no-any-return]
 
     @wraps(loop)
     def call(*arguments: Any) -> None:

@@ -66,8 +66,9 @@ def largest(matrix: csr_matrix, read: Sequence[int] | Ints, works: Ints) -> Floa
         ContractError: works that there are not.
     """
     found, place = np.zeros(len(works), dtype=np.float32), np.empty(matrix.shape[1], dtype=np.int32)
-    own = _within(read, matrix), _within(works, matrix)
-    _largest(matrix.indptr, matrix.indices, matrix.data, *own, place, found)
+    own, asked = _within(read, matrix), _within(works, matrix)
+    entries = matrix.indptr, matrix.indices, matrix.data
+    add_largest(np.array([0, own.size]), own, *entries, asked[None], place, found[None])
     return found
 
 
@@ -95,11 +96,17 @@ def _add(starts, columns, values, history, weights, place, sums):  # type: ignor
 
 
 @compiled
-def _largest(starts, columns, values, history, works, place, found):  # type: ignore[no-untyped-def]
-    for at, work in enumerate(works):  # only these are written: a place holds where the work that is there says so
-        place[work] = at
-    for work in history:
-        for at in range(starts[work], starts[work + 1]):
-            own = place[columns[at]]
-            if 0 <= own < works.size and works[own] == columns[at]:
-                found[own] = max(found[own], values[at])
+def add_largest(starts, columns, of_row, of_column, of_value, works, place, found):  # type: ignore[no-untyped-def]
+    """The largest entry of each of `works` [n_readers, n], below 0 none, in the rows of each reader's history.
+
+    `place` [n_works] may hold anything: it holds where the work that is there says so.
+    """
+    for row in range(len(starts) - 1):
+        for at, work in enumerate(works[row]):
+            if work >= 0:
+                place[work] = at
+        for at in range(starts[row], starts[row + 1]):
+            for entry in range(of_row[columns[at]], of_row[columns[at] + 1]):
+                own = place[of_column[entry]]
+                if 0 <= own < works.shape[1] and works[row, own] == of_column[entry]:
+                    found[row, own] = max(found[row, own], of_value[entry])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,7 +124,6 @@ class Trees:
     new_bonus: float = 0.0
     slope: float = 1.0
     intercept: float = 0.0
-    _forest: Forest = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Read the trees, and check that they then say the same as LightGBM.
@@ -134,12 +133,15 @@ class Trees:
         """
         if not self.boosters:
             raise BundleError("A ranker needs trees", received="no booster", allowed="at least one")
-        object.__setattr__(self, "_forest", Forest.of([booster.text for booster in self.boosters], len(self.names)))
         rows = _probes(self.boosters)
         expected = np.mean([booster.scores(rows) for booster in self.boosters], axis=0)
         apart = float(np.abs(self.scores(rows) - expected).max())
         if not apart <= SAME * max(1.0, float(np.abs(expected).max())):
             raise BundleError("The trees are read as something else than LightGBM reads them", received=apart)
+
+    @cached_property
+    def _forest(self) -> Forest:
+        return Forest.of([booster.text for booster in self.boosters], len(self.names))
 
     @property
     def names(self) -> list[str]:
