@@ -82,6 +82,15 @@ def make_spool_folder(settings: Settings) -> None:
         ) from None
 
 
+def one_thread_each() -> None:
+    """Have the workers' libraries compute in the thread that asks: requests side by side keep the cores busy.
+
+    Of more threads each would wait for the others at every product of small matrices.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
 def keep_control_local(folder: Path) -> None:
     """Have circus, which keeps BentoML's workers, take its orders over sockets in `folder`.
 
@@ -110,6 +119,7 @@ def serve() -> None:
     policy.load(settings.rules_file)  # a worker would fail on them again and again
     check_address(settings)
     make_spool_folder(settings)
+    one_thread_each()
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ.setdefault("BENTOML_HOME", str(settings.state_dir / "bentoml"))
     from serving.service import BookworksService

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from bookworks.models.bundle import Bundle, top
+from bookworks.models.bundle import Bundle
+from bookworks.models.ordering import top
 from bookworks.models.reader import ReaderState
 from serving.bundles import Served
 from serving.catalogue import Catalogue
@@ -101,7 +102,7 @@ def in_series(catalogue: Catalogue, index: int) -> list[int]:
 def _neighbours(bundle: Bundle, name: str, index: int, limit: int) -> list[int]:
     """The strongest entries of the work's row of an item-item model; only those that say something."""
     scores = bundle.item_item[name].scores([index], [1.0])
-    return [i for i in top(scores, limit) if scores[i] > 0]
+    return [i for i in top(scores, limit).tolist() if scores[i] > 0]
 
 
 def _near(served: Served, index: int, limit: int, trace: Trace) -> list[int]:

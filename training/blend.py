@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from bookworks.models.bundle import POPULARITY, TASTES, VECTORS, Blend, Bundle, scaled, top
+from bookworks.models.bundle import POPULARITY, TASTES, VECTORS, Blend, Bundle, scaled
 from bookworks.models.bundle_files import ITEM_FILTER
+from bookworks.models.ordering import top
 from bookworks.models.reader import ReaderState
 from training.params import Params
 

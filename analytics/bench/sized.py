@@ -176,7 +176,7 @@ class Service:
         environment = {
             "BOOKWORKS_SERVICE_PORT": str(port), "BOOKWORKS_BUNDLE_CACHE_DIR": str(place.cache),
             "BOOKWORKS_VECTORS_DIR": str(place.vectors), "BOOKWORKS_MODEL_NAME": "bench-of-no-model",
-            "BOOKWORKS_MLFLOW_PORT": "1", "OMP_NUM_THREADS": "1",
+            "BOOKWORKS_MLFLOW_PORT": "1",
         }  # fmt: skip
         started = time.monotonic()
         with (place.folder / "service.log").open("ab") as log:

@@ -209,6 +209,7 @@ def _write_shard(folder: Path, vectors: Vectors, payloads: Sequence[dict[str, An
         hnsw_config=edge.HnswIndexConfig(m=_HNSW_M, ef_construct=_HNSW_EF_CONSTRUCT, full_scan_threshold=_FULL_SCAN_KB),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_FULL_SCAN_KB, default_segment_number=1),
         wal_enabled=False,
+        max_search_threads=1,  # there is one graph to walk; of more threads each search wakes all
     )
     shard = edge.EdgeShard.create(str(folder), config)
     try:

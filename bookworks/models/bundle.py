@@ -29,6 +29,7 @@ from bookworks.models.bundle_files import (
 )
 from bookworks.models.encoder import UNKNOWN
 from bookworks.models.item_item import ItemItem, largest
+from bookworks.models.ordering import top
 from bookworks.models.ranker_features import ABOUT, about, features, names_of
 from bookworks.models.reader import Nearest, ReaderState, Recommendation, Tier
 from bookworks.models.tastes import TasteIndex
@@ -39,7 +40,6 @@ Ints = npt.NDArray[np.int64]
 Shown = npt.NDArray[np.bool_] | None
 AS_THEY_ARE = frozenset({TASTES, POPULARITY})  # 0 to 1 by construction
 SHORTLIST = 5  # the rule on authors looks at this many times n
-BLOCK = 64  # of so many scores, evenly spread, the largest is looked at first when the best of many are sought
 BY_OTHERS = 1000  # the best by the other sources, whose cosine is taken beside those of a vector index
 
 
@@ -392,7 +392,7 @@ class Bundle:
         return self._featured(state, scored, without(scored, {*state.history, *hidden}), n)
 
     def _featured(self, state: ReaderState, scored: Scored, total: Floats, n: int) -> Candidates:
-        at = np.asarray(top(total, n), dtype=np.int64)
+        at = top(total, n)
         works = scored.works[at]
         says = {name: scored.own[name][at] for name in self.sources}
         read = np.asarray(state.history, dtype=np.int64)
@@ -460,7 +460,7 @@ class Bundle:
         self._check_indices(np.array([index]))
         scores = self.item_vectors @ self.item_vectors[index] + _to_max(self.item_filter_scores([index], [1.0]))
         scores[index] = -np.inf
-        return [(i, float(scores[i]) / 2) for i in top(scores, n)]
+        return [(i, float(scores[i]) / 2) for i in top(scores, n).tolist()]
 
     def _spread_authors(self, ranked: list[int], n: int) -> list[int]:
         limit, count = int(self.rules["max_per_author"]), dict[str, int]()
@@ -490,35 +490,6 @@ class Bundle:
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             bad = indices[(indices < 0) | (indices >= len(self))][0]
             raise ContractError("No such work index", received=int(bad), allowed=f"0 to {len(self) - 1}")
-
-
-def top(scores: Floats, n: int) -> list[int]:
-    """Indices of the `n` best finite scores, best first; ties go to the lower index."""
-    if not scores.size:
-        return []
-    near = _at_least_the_best(scores, n)
-    if near is not None:
-        return [int(near[i]) for i in top(scores[near], n)]
-    n = min(n, scores.size)
-    cut = np.partition(scores, scores.size - n)[scores.size - n]
-    above = np.flatnonzero(scores > cut)
-    best = np.concatenate([above, np.flatnonzero(scores == cut)[: n - above.size]])
-    best = best[np.isfinite(scores[best])]
-    order: list[int] = best[np.argsort(-scores[best], kind="stable")].tolist()
-    return order
-
-
-def _at_least_the_best(scores: Floats, n: int) -> Ints | None:
-    """Rising indices among which the `n` best are, or None where looking for them spares nothing.
-
-    The n-th largest of the blocks' maxima is no larger than the n-th largest score.
-    """
-    blocks = scores.size // BLOCK
-    if blocks <= 2 * n:
-        return None
-    maxima = scores[: blocks * BLOCK].reshape(BLOCK, blocks).max(axis=0)
-    near = np.flatnonzero(scores >= np.partition(maxima, blocks - n)[blocks - n])
-    return near if near.size <= scores.size // 2 else None
 
 
 def scaled(source: str, scores: Floats) -> Floats:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from bookworks.errors import ContractError
+from bookworks.models.compiled import compiled
+from bookworks.models.ordering import falling
 from bookworks.models.reader import ReaderState
 from bookworks.models.work_facts import WorkFacts
 
@@ -62,104 +63,115 @@ def features(
         histories: likings, float32 [n_readers, n_works].
         works: indices of the candidates, [n_readers, n_candidates].
         told: of the readers and the request, [n_readers] each; see `about`.
+
+    Raises:
+        ContractError: works that the facts do not tell of.
     """
-    scores, share, rank = _of_sources(np.stack([*sources.values(), blend], dtype=np.float32))
-    blocks = [values[source] for source in range(len(scores)) for values in (scores, share, rank)]
-    agreeing = (rank[:-1] < AGREE).sum(axis=0)
-    blocks += [np.asarray(agreeing, dtype=np.float32), *near.values()]
-    read = _Read.of(histories)
-    blocks += _of_readers(facts, read, works)
-    blocks += [np.broadcast_to(values[:, None], works.shape) for values in (told or {}).values()]
-    blocks += [block for field in facts.fields for block in _of_group(facts, field, read, works)]
+    _check(histories, works, len(facts))
+    told = told or {}
+    rows = np.empty((*works.shape, len(names_of(sources, near, facts, told))), dtype=np.float32)
+    scores = np.stack([*sources.values(), blend], dtype=np.float32)
+    _of_sources(scores, falling(scores), rows)
+    column = 3 * (len(sources) + 1) + 1
+    for values in near.values():
+        rows[:, :, column] = values
+        column += 1
+    starts, read = histories.indptr, histories.indices
+    _of_readers(starts, read, works, facts.log_readers, facts.expected, rows[:, :, column:])
+    column += 5
+    for values in told.values():
+        rows[:, :, column] = values[:, None]
+        column += 1
+    for field in facts.fields:
+        _of_group(starts, read, works, facts.group[field], facts.group_size[field], rows[:, :, column:])
+        column += 3
     if facts.dated:
-        blocks.append(_years_apart(facts.year, read, works))
+        _years_apart(starts, read, works, facts.year, rows[:, :, column])
+        column += 1
     if SERIES in facts.fields:
-        blocks.append(_places_on(facts, read, works))
-    return np.stack(blocks, axis=2, dtype=np.float32)
+        _places_on(starts, read, works, facts.group[SERIES], facts.place, rows[:, :, column])
+    return rows
 
 
-def _of_sources(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """The scores, as shares of the reader's best, and the ranks among the candidates, [n_sources, n_readers, n]."""
-    best = values.max(axis=2, keepdims=True, initial=-np.inf)
-    places = np.arange(values.shape[2], dtype=np.int64)
-    rank = np.empty_like(values)
-    np.put_along_axis(rank, _falling(values, places), places.astype(np.float32)[None, None, :], axis=2)
-    share = values / np.where(np.abs(best) > 1e-6, best, 1.0)
-    return values, np.asarray(share, dtype=np.float32), rank
+def _check(histories: sparse.csr_matrix, works: Ints, n_works: int) -> None:
+    """Compiled loops look at no bounds, so indices are looked at here."""
+    least, most = works.min(initial=0), works.max(initial=0)
+    if least < 0 or most >= n_works or histories.shape != (len(works), n_works):
+        raise ContractError("Candidates, histories and facts do not fit together",
+                            received=f"works {least} to {most}, histories {histories.shape}",
+                            allowed=f"works below {n_works}, histories {(len(works), n_works)}")  # fmt: skip
 
 
-def _falling(values: Floats, places: Ints) -> Ints:
-    """The order of falling values, none of them NaN, of equals the first, along the last axis.
-
-    Bits of a float rise with it, below 0 once they are turned round: so a value and its place are one whole number,
-    and these are sorted several times as fast as a stable sort of floats takes.
-    """
-    bits = (0.0 - values).view(np.int32).astype(np.int64)
-    rising = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    return np.sort((rising << 32) | places, axis=-1) & 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The entries of a few histories: the reader of each, the work of each, and how many each reader has."""
-
-    reader: Ints
-    work: npt.NDArray[np.int32]
-    length: Ints
-
-    @classmethod
-    def of(cls, histories: sparse.csr_matrix) -> Self:
-        """Of histories, [n_readers, n_works]."""
-        length = np.diff(histories.indptr)
-        return cls(np.repeat(np.arange(length.size), length), histories.indices, length)
-
-    def some(self, wanted: npt.NDArray[np.bool_]) -> _Read:
-        """These entries alone."""
-        return _Read(self.reader[wanted], self.work[wanted], self.length)
-
-    def mean(self, values: Floats, of_none: float) -> Floats:
-        """Of each reader the mean over the finite ones of the entries' values, float32 [n_readers]."""
-        finite = np.isfinite(values)
-        total = np.bincount(self.reader[finite], values[finite], minlength=self.length.size)
-        count = np.bincount(self.reader[finite], minlength=self.length.size)
-        return np.where(count > 0, total / np.maximum(count, 1), of_none).astype(np.float32)
+@compiled
+def _of_sources(values, falling, rows):  # type: ignore[no-untyped-def]
+    """The scores [n_sources, n_readers, n], as shares of the reader's best, their ranks, and how many agree."""
+    sources, agreeing = len(values), 3 * len(values)
+    for reader in range(len(rows)):
+        rows[reader, :, agreeing] = 0.0
+        for source in range(sources):
+            own, order = values[source, reader], falling[source, reader]
+            best = own[order[0]] if len(order) else np.float32(1.0)
+            best = best if abs(best) > 1e-6 else np.float32(1.0)
+            for rank, at in enumerate(order):
+                rows[reader, at, 3 * source] = own[at]
+                rows[reader, at, 3 * source + 1] = own[at] / best
+                rows[reader, at, 3 * source + 2] = rank
+            if source < sources - 1:  # the last is the blend
+                for at in order[:AGREE]:
+                    rows[reader, at, agreeing] += 1.0
 
 
-def _of_readers(facts: WorkFacts, read: _Read, works: Ints) -> list[Floats]:
-    mean = read.mean(facts.log_readers[read.work], 0.0)
-    readers = facts.log_readers[works]
-    of_reader = (np.broadcast_to(values[:, None], works.shape) for values in (read.length.astype(np.float32), mean))
-    return [readers, facts.expected[works], *of_reader, readers - mean[:, None]]
+@compiled
+def _of_readers(starts, read, works, log_readers, expected, rows):  # type: ignore[no-untyped-def]
+    """Readers of the candidate, as expected, the history's length and its mean readers, and the candidate's against."""
+    for reader in range(len(works)):
+        history, total = read[starts[reader] : starts[reader + 1]], 0.0
+        for work in history:
+            total += log_readers[work]
+        mean = np.float32(total / max(len(history), 1))
+        for at, work in enumerate(works[reader]):
+            own = log_readers[work]
+            rows[reader, at, 0], rows[reader, at, 1], rows[reader, at, 2] = own, expected[work], len(history)
+            rows[reader, at, 3], rows[reader, at, 4] = mean, own - mean
 
 
-def _of_group(facts: WorkFacts, field: str, read: _Read, works: Ints) -> list[Floats]:
+@compiled
+def _of_group(starts, read, works, group, size, rows):  # type: ignore[no-untyped-def]
     """Works of the history with the candidate's value: how many, which share, and how many works have that value."""
-    group, size = facts.group[field], facts.group_size[field]
-    known, wanted = _pairs(group, size.size, read.some(group[read.work] > 0), works)
-    known.sort()
-    count = (np.searchsorted(known, wanted, "right") - np.searchsorted(known, wanted)).astype(np.float32)
-    length = np.asarray(np.maximum(read.length, 1)[:, None], dtype=np.float32)
-    return [count, count / length, size[group[works]]]
+    for reader in range(len(works)):
+        known = group[read[starts[reader] : starts[reader + 1]]]
+        for at, work in enumerate(works[reader]):
+            own, count = group[work], 0
+            if own > 0:
+                for one in known:
+                    count += one == own
+            rows[reader, at, 0], rows[reader, at, 1] = count, np.float32(count) / np.float32(max(len(known), 1))
+            rows[reader, at, 2] = size[own]
 
 
-def _years_apart(year: Floats, read: _Read, works: Ints) -> Floats:
+@compiled
+def _years_apart(starts, read, works, year, apart):  # type: ignore[no-untyped-def]
     """Years after the mean year of the history; NaN where one is unknown."""
-    return np.asarray(year[works] - read.mean(year[read.work], np.nan)[:, None], dtype=np.float32)
+    for reader in range(len(works)):
+        total, count = 0.0, 0
+        for work in read[starts[reader] : starts[reader + 1]]:
+            if np.isfinite(year[work]):
+                total, count = total + year[work], count + 1
+        mean = np.float32(total / count if count else np.nan)
+        for at, work in enumerate(works[reader]):
+            apart[reader, at] = year[work] - mean
 
 
-def _places_on(facts: WorkFacts, read: _Read, works: Ints) -> Floats:
+@compiled
+def _places_on(starts, read, works, series, place, on):  # type: ignore[no-untyped-def]
     """How many places after the last that was read of the series; NaN where none was or no number is known."""
-    series = facts.group[SERIES]
-    read = read.some((series[read.work] > 0) & np.isfinite(facts.place[read.work]))
-    if not read.work.size:
-        return np.full(works.shape, np.nan, dtype=np.float32)
-    known, wanted = _pairs(series, facts.group_size[SERIES].size, read, works)
-    places = facts.place[read.work]
-    order = np.lexsort((places, known))
-    last = order[np.maximum(np.searchsorted(known[order], wanted, "right") - 1, 0)]
-    return np.where(known[last] == wanted, facts.place[works] - places[last], np.float32(np.nan))
-
-
-def _pairs(group: Ints, size: int, read: _Read, works: Ints) -> tuple[Ints, Ints]:
-    """A number for each pair of a reader and one of `size` values: of the entries, and of the candidates."""
-    return read.reader * size + group[read.work], np.arange(len(works))[:, None] * size + group[works]
+    for reader in range(len(works)):
+        history = read[starts[reader] : starts[reader + 1]]
+        known, places = series[history], place[history]
+        for at, work in enumerate(works[reader]):
+            own, last = series[work], np.float32(-np.inf)
+            if own > 0:
+                for before in range(len(known)):
+                    if known[before] == own and places[before] > last:  # never of NaN
+                        last = places[before]
+            on[reader, at] = place[work] - last if np.isfinite(last) else np.float32(np.nan)

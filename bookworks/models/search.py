@@ -16,9 +16,10 @@ import pyarrow as pa
 from rapidfuzz import fuzz
 
 from bookworks.isbn import meant_isbns, read_isbn
-from bookworks.models.bundle import Bundle, top
+from bookworks.models.bundle import Bundle
 from bookworks.models.fusion import fused
 from bookworks.models.item_item import ItemItem
+from bookworks.models.ordering import top
 from bookworks.models.reader import ReaderState
 from bookworks.models.text_index import Field, TextIndex, folded, with_initials, words_of
 
@@ -133,7 +134,7 @@ class Search:
         scores = self.index.scores(words) * self._popular
         if allowed is not None:
             scores[~allowed] = 0.0
-        hits = [i for i in top(scores, max(HITS, n)) if scores[i] > 0]
+        hits = [i for i in top(scores, max(HITS, n)).tolist() if scores[i] > 0]
         if not hits:
             return []
         by_words = self._by_likeness(words, hits, scores)
@@ -162,7 +163,7 @@ class Search:
             lists[VECTORS] = self._near_in(self._vectors, seeds, allowed, nearest)
         if self._alike is not None:
             alike = _only(self._alike.scores(list(seeds), list(seeds.values())), allowed)
-            lists[TITLES] = [i for i in top(alike, NEAR) if alike[i] > 0]
+            lists[TITLES] = [i for i in top(alike, NEAR).tolist() if alike[i] > 0]
         return lists
 
     def _near_in(
@@ -171,7 +172,7 @@ class Search:
         vector = np.array(list(seeds.values()), dtype=np.float32) ** _STEEP @ vectors[list(seeds)]
         found = nearest(vector / max(float(np.linalg.norm(vector)), 1e-9), NEAR) if nearest else None
         if found is None:
-            found = top(_only(vectors @ vector, allowed), NEAR)
+            found = top(_only(vectors @ vector, allowed), NEAR).tolist()
         return [int(i) for i in found if allowed is None or allowed[i]]
 
 

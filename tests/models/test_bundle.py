@@ -21,7 +21,7 @@ from scipy.sparse import csr_matrix, save_npz
 
 from bookworks.contracts import bundle as names
 from bookworks.errors import BundleError, ContractError
-from bookworks.models.bundle import Blend, Bundle, top
+from bookworks.models.bundle import Blend, Bundle
 from bookworks.models.bundle_files import (
     BundleParts,
     Ranker,
@@ -268,25 +268,6 @@ def test_the_same_content_has_the_same_version_and_is_not_written_twice(tmp_path
     assert make_tiny_bundle(tmp_path / "c", seed=8).name != first.name
     with pytest.raises(BundleError, match="never written twice"):
         make_tiny_bundle(tmp_path / "a")
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_top_is_a_stable_sort(seed: int) -> None:
-    scores = np.random.default_rng(seed).integers(0, 6, 40).astype(np.float32)
-    scores[:5] = -np.inf
-    expected = [i for i in np.argsort(-scores, kind="stable").tolist() if np.isfinite(scores[i])]
-    for n in (1, 7, 40, 100):
-        assert top(scores, n) == expected[:n]
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_top_of_many_is_the_same_sort(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    scores = rng.integers(0, 6 if seed % 2 else 10**6, 64 * 300 + seed).astype(np.float32)
-    scores[rng.random(scores.size) < (0.999 if seed == 4 else 0.3)] = -np.inf
-    expected = [i for i in np.argsort(-scores, kind="stable").tolist() if np.isfinite(scores[i])]
-    for n in (1, 7, 100, 140, 5000):
-        assert top(scores, n) == expected[:n]
 
 
 def as_it_was(folder: Path, bundle: Bundle, old: Path, version: int, packed: dict[str, str], gone: set[str]) -> None:

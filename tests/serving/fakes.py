@@ -16,7 +16,8 @@ from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import book_of, ids_of, surest_id
 from bookworks.contracts.records import CONSUMED_KINDS, Decision, Event, Reader, weight_of
 from bookworks.errors import TransientError
-from bookworks.models.bundle import Bundle, top
+from bookworks.models.bundle import Bundle
+from bookworks.models.ordering import top
 from bookworks.settings import Settings
 from serving.accounts import Account
 from serving.auth import Passwords
@@ -48,7 +49,7 @@ class FakeCollection:
             raise TransientError("away")
         self.asked += 1
         scores = self.vectors @ vector
-        ids = np.asarray(top(scores, limit), dtype=np.int64)
+        ids = top(scores, limit)
         return ids, scores[ids]
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ def check_consumers(context: Context) -> None:
 
 def service(_: Context) -> list[Program]:
     """The recommendation service."""
-    return [Program("service", [sys.executable, "-m", "serving.run"], ONE_THREAD, stop_group=True)]
+    return [Program("service", [sys.executable, "-m", "serving.run"], stop_group=True)]
 
 
 def check_service(context: Context) -> None:
