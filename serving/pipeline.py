@@ -79,7 +79,8 @@ class Trace:
         """The same of these works alone, so that it can be kept: no others that may follow, no other candidates."""
         seen = self.candidates
         if seen is not None:
-            rows = np.flatnonzero(np.isin(seen.works, works))
+            wanted = set(works)
+            rows = np.array([row for row, work in enumerate(seen.works.tolist()) if work in wanted], dtype=np.int64)
             seen = Candidates(seen.works[rows], seen.rows[rows])
         return replace(self, rest=[], candidates=seen)
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.sparse import csr_matrix
 
 from bookworks.contracts.bundle import Manifest
 from bookworks.errors import BundleError, ContractError
@@ -28,9 +27,9 @@ from bookworks.models.bundle_files import (
     read_parts,
 )
 from bookworks.models.encoder import UNKNOWN
-from bookworks.models.item_item import ItemItem, largest
+from bookworks.models.item_item import ItemItem, Marked, largest
 from bookworks.models.ordering import top
-from bookworks.models.ranker_features import ABOUT, about, features, names_of
+from bookworks.models.ranker_features import ABOUT, Histories, about, features, names_of
 from bookworks.models.reader import Nearest, ReaderState, Recommendation, Tier
 from bookworks.models.tastes import TasteIndex
 from bookworks.models.trees import Explained
@@ -253,16 +252,16 @@ class Bundle:
         weights = self.weights_of(state)
         if nearest is None and weights.get(VECTORS):
             return None
-        marked = np.zeros(len(self), dtype=bool)
-        marked[self._popularity.first(state.age_bin, state.country, n + BY_OTHERS, shown)] = True
+        marked = Marked(len(self))
+        marked.add(self._popularity.first(state.age_bin, state.country, n + BY_OTHERS, shown))
         for model in self._asked(state, self._wanted(state)).values():
             model.mark(state.history, marked)
         if weights.get(TASTES):
             for works in self._tastes.works(self._tastes.known(state.tastes)):
-                marked[works] = True
+                marked.add(works)
         if nearest is not None:
-            marked[nearest.indices] = True
-        return np.flatnonzero(marked)
+            marked.add(nearest.indices)
+        return marked.rising
 
     def score(
         self, state: ReaderState, nearest: Nearest | None = None, every: bool = False, works: Ints | None = None
@@ -400,13 +399,12 @@ class Bundle:
             VECTORS: (self.item_vectors[works] @ self.item_vectors[read].T).max(axis=1, initial=-1.0),
             ITEM_FILTER: largest(self.item_item[ITEM_FILTER].matrix, read, works),
         }
-        history = csr_matrix((np.ones(read.size, np.float32), read, [0, read.size]), shape=(1, len(self)))
         rows = features(
             {name: values[None] for name, values in says.items()},
             total[at][None],
             {name: values[None] for name, values in near.items()},
             self.facts,
-            history,
+            Histories(np.array([0, read.size]), read),
             works[None],
             about(state),
         )

@@ -16,6 +16,34 @@ Ints = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
 
 
+class Marked:
+    """Works, each once, found in any order; to look for few marks among many flags takes longer than to sort them.
+
+    Attributes:
+        flags: of each work whether it is among them, bool [n_works].
+        works: their indices, then anything, int32 [n_works].
+        count: how many they are, int64 [1].
+    """
+
+    def __init__(self, n_works: int) -> None:
+        self.flags, self.works = np.zeros(n_works, dtype=np.bool_), np.empty(n_works, dtype=np.int32)
+        self.count = np.zeros(1, dtype=np.int64)
+
+    def add(self, works: Ints) -> None:
+        """Mark works.
+
+        Raises:
+            ContractError: works that there are not.
+        """
+        found = _within(works, self.flags.size)
+        _mark(np.array([0, found.size]), found, np.zeros(1, dtype=np.int64), self.flags, self.works, self.count)
+
+    @property
+    def rising(self) -> Ints:
+        """Their indices, rising."""
+        return np.sort(self.works[: self.count[0]]).astype(np.int64)
+
+
 class ItemItem:
     """S [n_works, n_works] in CSR; how each is made is in `training.recommenders`."""
 
@@ -28,13 +56,16 @@ class ItemItem:
         rows, columns = self.matrix.shape
         return int(rows), int(columns)
 
-    def mark(self, history: Sequence[int], marked: npt.NDArray[np.bool_]) -> None:
-        """Set `marked` [n_works] at every work that a work of the history has an entry for.
+    def mark(self, history: Sequence[int], marked: Marked) -> None:
+        """Mark every work that a work of the history has an entry for.
 
         Raises:
-            ContractError: the history has works that there are not.
+            ContractError: the history has works that there are not, or the marks are of other works.
         """
-        _mark(self.matrix.indptr, self.matrix.indices, _within(history, self.matrix), marked)
+        if marked.flags.size != self.shape[1]:
+            raise ContractError("The marks are of other works", received=marked.flags.size, allowed=f"{self.shape[1]}")
+        read = _within(history, self.shape[0])
+        _mark(self.matrix.indptr, self.matrix.indices, read, marked.flags, marked.works, marked.count)
 
     def scores(
         self, history: Sequence[int], weights: Sequence[float], places: tuple[Places, int] | None = None
@@ -51,7 +82,7 @@ class ItemItem:
             ContractError: the history has works that there are not, or not as many as weights.
         """
         place, n = places or (np.empty(0, dtype=np.int32), self.shape[1])
-        read, weighed = _within(history, self.matrix), np.asarray(weights, dtype=np.float64)
+        read, weighed = _within(history, self.shape[0]), np.asarray(weights, dtype=np.float64)
         if read.shape != weighed.shape:
             raise ContractError("History and weights differ in length", received=f"{read.size} and {weighed.size}")
         sums, matrix = np.zeros(n), self.matrix
@@ -66,25 +97,28 @@ def largest(matrix: csr_matrix, read: Sequence[int] | Ints, works: Ints) -> Floa
         ContractError: works that there are not.
     """
     found, place = np.zeros(len(works), dtype=np.float32), np.empty(matrix.shape[1], dtype=np.int32)
-    own, asked = _within(read, matrix), _within(works, matrix)
+    own, asked = _within(read, matrix.shape[0]), _within(works, matrix.shape[0])
     entries = matrix.indptr, matrix.indices, matrix.data
     add_largest(np.array([0, own.size]), own, *entries, asked[None], place, found[None])
     return found
 
 
-def _within(works: Sequence[int] | Ints, matrix: csr_matrix) -> Ints:
-    """The works as an array, each of them a row: the loops look no more."""
-    found, n = np.asarray(works, dtype=np.int64), int(matrix.shape[0])
+def _within(works: Sequence[int] | Ints, n: int) -> Ints:
+    """The works as an array, each of them one of `n`: the loops look no more."""
+    found = np.asarray(works, dtype=np.int64)
     if found.size and (found.min() < 0 or found.max() >= n):
         raise ContractError("No such work index", received=f"{found.min()} to {found.max()}", allowed=f"0 to {n - 1}")
     return found
 
 
 @compiled
-def _mark(starts, columns, history, marked):  # type: ignore[no-untyped-def]
+def _mark(starts, columns, history, flags, works, count):  # type: ignore[no-untyped-def]
     for work in history:
         for at in range(starts[work], starts[work + 1]):
-            marked[columns[at]] = True
+            if not flags[columns[at]]:
+                flags[columns[at]] = True
+                works[count[0]] = columns[at]
+                count[0] += 1
 
 
 @compiled

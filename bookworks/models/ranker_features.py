@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from bookworks.errors import ContractError
 from bookworks.models.compiled import compiled
@@ -24,6 +24,18 @@ AGREE = 20  # a source agrees when the candidate is among its first so many
 SERIES = "series_id"
 ABOUT = ("age", "idle_days")  # the reader and the request
 _NUMBER = re.compile(r"\d+")
+
+
+class Histories(NamedTuple):
+    """The works that a few readers have read.
+
+    Attributes:
+        starts: of each reader's works, then their number, [n_readers + 1].
+        works: indices.
+    """
+
+    starts: npt.NDArray[np.integer]
+    works: npt.NDArray[np.integer]
 
 
 def about(state: ReaderState) -> dict[str, Floats]:
@@ -49,7 +61,7 @@ def features(
     blend: Floats,
     near: Mapping[str, Floats],
     facts: WorkFacts,
-    histories: sparse.csr_matrix,
+    histories: Histories,
     works: Ints,
     told: Mapping[str, Floats] | None = None,
 ) -> Floats:
@@ -60,7 +72,7 @@ def features(
         blend: their blended score, [n_readers, n_candidates].
         near: how near each is to the history in the eyes of some sources, [n_readers, n_candidates].
         facts: of the works.
-        histories: likings, float32 [n_readers, n_works].
+        histories: of the readers.
         works: indices of the candidates, [n_readers, n_candidates].
         told: of the readers and the request, [n_readers] each; see `about`.
 
@@ -68,7 +80,7 @@ def features(
         ContractError: works that the facts do not tell of.
     """
     _check(histories, works, len(facts))
-    told = told or {}
+    told, (starts, read) = told or {}, histories
     rows = np.empty((*works.shape, len(names_of(sources, near, facts, told))), dtype=np.float32)
     scores = np.stack([*sources.values(), blend], dtype=np.float32)
     _of_sources(scores, falling(scores), rows)
@@ -76,7 +88,6 @@ def features(
     for values in near.values():
         rows[:, :, column] = values
         column += 1
-    starts, read = histories.indptr, histories.indices
     _of_readers(starts, read, works, facts.log_readers, facts.expected, rows[:, :, column:])
     column += 5
     for values in told.values():
@@ -93,13 +104,14 @@ def features(
     return rows
 
 
-def _check(histories: sparse.csr_matrix, works: Ints, n_works: int) -> None:
+def _check(histories: Histories, works: Ints, n_works: int) -> None:
     """Compiled loops look at no bounds, so indices are looked at here."""
-    least, most = works.min(initial=0), works.max(initial=0)
-    if least < 0 or most >= n_works or histories.shape != (len(works), n_works):
+    starts, read = histories
+    least, most = (min(works.min(initial=0), read.min(initial=0)), max(works.max(initial=0), read.max(initial=0)))
+    if least < 0 or most >= n_works or len(starts) != len(works) + 1 or starts[-1] > read.size:
         raise ContractError("Candidates, histories and facts do not fit together",
-                            received=f"works {least} to {most}, histories {histories.shape}",
-                            allowed=f"works below {n_works}, histories {(len(works), n_works)}")  # fmt: skip
+                            received=f"works {least} to {most}, {len(starts) - 1} histories",
+                            allowed=f"works below {n_works}, {len(works)} histories")  # fmt: skip
 
 
 @compiled

@@ -29,7 +29,7 @@ from bookworks.models.bundle_files import (
     read_parts,
     write_bundle,
 )
-from bookworks.models.item_item import ItemItem, largest
+from bookworks.models.item_item import ItemItem, Marked, largest
 from bookworks.models.ranker_features import about
 from bookworks.models.reader import Context, Nearest, ReaderState
 from bookworks.models.trees import Booster, Trees
@@ -342,12 +342,14 @@ def test_scores_of_an_item_item_model_are_the_product(bundle: Bundle) -> None:
         model, history, weights = ItemItem(matrix), rng.permutation(60)[:9].tolist(), rng.random(9)
         expected = weights @ matrix[history].toarray()
         np.testing.assert_allclose(model.scores(history, weights.tolist()), expected, rtol=1e-5)
-        marked = np.zeros(60, dtype=bool)
+        marked = Marked(60)
+        marked.add(np.array([7, 3, 7]))
         model.mark(history, marked)
-        np.testing.assert_array_equal(marked, expected != 0)
-        places = np.cumsum(marked, dtype=np.int32) - 1
-        some = model.scores(history, weights.tolist(), (places, int(marked.sum())))
-        np.testing.assert_allclose(some, expected[marked], rtol=1e-5)
+        np.testing.assert_array_equal(marked.rising, np.union1d(np.flatnonzero(expected), [3, 7]))
+        np.testing.assert_array_equal(marked.rising, np.flatnonzero(marked.flags))
+        places = np.cumsum(marked.flags, dtype=np.int32) - 1
+        some = model.scores(history, weights.tolist(), (places, int(marked.flags.sum())))
+        np.testing.assert_allclose(some, expected[marked.flags], rtol=1e-5)
         assert not model.scores([], []).any()
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import sparse
 
-from bookworks.models.ranker_features import AGREE, features, names_of
+from bookworks.errors import ContractError
+from bookworks.models.ranker_features import AGREE, Histories, features, names_of
 from bookworks.models.work_facts import GROUPS, WorkFacts
 
 N_WORKS, SOURCES, NEAR = 80, ("one", "two"), ("als",)
@@ -46,9 +46,8 @@ def scores(works: np.ndarray) -> Told:
 @pytest.fixture(scope="module")
 def told(facts: WorkFacts, works: np.ndarray, scores: Told) -> Told:
     """The features by name, [n_readers, n_candidates]."""
-    entries = [(reader, work) for reader, history in enumerate(HISTORIES) for work in history]
-    rows, columns = np.array(entries).T
-    histories = sparse.csr_matrix((np.ones(len(rows), "f4"), (rows, columns)), shape=(len(HISTORIES), N_WORKS))
+    starts = np.cumsum([0, *map(len, HISTORIES)])
+    histories = Histories(starts, np.array([work for history in HISTORIES for work in history]))
     near = dict.fromkeys(NEAR, scores["one"] + 1)
     sources = {name: scores[name] for name in SOURCES}
     found = features(sources, scores["blend"], near, facts, histories, works)
@@ -102,3 +101,15 @@ def test_what_is_told_of_the_reader(told: Told, facts: WorkFacts, works: np.ndar
         assert set(told["history_length"][reader]) == {len(history)}
         against = facts.log_readers[works[reader]] - mean
         np.testing.assert_allclose(told["readers_against_history"][reader], against, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("work", [-1, N_WORKS])
+def test_works_that_the_facts_do_not_tell_of_are_refused(facts: WorkFacts, scores: Told, work: int) -> None:
+    shape, good = scores["one"].shape, np.zeros(scores["one"].shape, dtype=np.int64)
+    read, bad = Histories(np.zeros(len(good) + 1, dtype=np.int64), np.zeros(0, dtype=np.int64)), good + work
+    for histories, works in (
+        (read, bad), (Histories(np.arange(len(good) + 1), np.full(len(good), work)), good), (Histories(*read), good[:1])
+    ):  # fmt: skip
+        with pytest.raises(ContractError, match="do not fit"):
+            features({"one": scores["one"]}, scores["blend"], {}, facts, histories, works)
+    assert features({"one": scores["one"]}, scores["blend"], {}, facts, read, good).shape[:2] == shape

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from bookworks.metrics.ranking import PAD, find_hits
 from bookworks.models import bundle_files
-from bookworks.models.ranker_features import features, names_of
+from bookworks.models.ranker_features import Histories, features, names_of
 from bookworks.models.trees import Explained, Trees
 from bookworks.models.work_facts import WorkFacts
 from training.dataset import VALID, Dataset
@@ -179,7 +179,8 @@ def candidates_of(
     own = {name: values[rows, works] for name, values in scores.items()}
     blended = np.where(np.isfinite(lists.scores), lists.scores, 0.0)
     near = {name: nearest_to(part.histories, values, lists.works) for name, values in near_of(blend.members).items()}
-    return lists, features(own, blended, near, facts, part.histories, works), total
+    read = Histories(part.histories.indptr, part.histories.indices)
+    return lists, features(own, blended, near, facts, read, works), total
 
 
 def feature_names(members: Mapping[str, Recommender], facts: WorkFacts) -> list[str]:
