@@ -218,8 +218,8 @@ class Settings(BaseSettings):
     )
     interactions_spool_dir: FolderOrNone = Field(
         None,
-        description="Folder where the service keeps interactions while Kafka is away, and sends them later; it must "
-        "outlive the process. Empty means that they are refused (503).",
+        description="Folder where the service keeps what readers do while Kafka is away, and sends them later; it must "
+        "outlive the process. Empty means that interactions and sign-ups are refused (503).",
     )
     interactions_spool_mb: int = Field(
         256, ge=1, description="How much `interactions_spool_dir` may hold, MiB (4 KiB for each request at least)."

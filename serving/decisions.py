@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
@@ -18,7 +18,7 @@ from kafka.errors import KafkaError
 
 from bookworks.adapters import kafka
 from bookworks.contracts.records import Decision, Event, Reader, Record
-from bookworks.contracts.topics import DECISIONS, INTERACTIONS, READERS, Topic
+from bookworks.contracts.topics import DECISIONS, INTERACTIONS, Topic
 from bookworks.errors import BookworksError, TransientError
 from bookworks.settings import Settings
 from serving import metrics, tracing
@@ -56,15 +56,16 @@ def encoded(record: Record) -> bytes:
 class Outgoing(NamedTuple):
     """A record as it goes to Kafka."""
 
+    topic: str
     key: bytes
     value: bytes
     headers: Headers
 
 
-def outgoing(records: Iterable[tuple[str, Record]]) -> list[Outgoing]:
-    """Records by key, encoded, with the running trace."""
+def outgoing(topic: Topic, records: Iterable[Event | Reader]) -> list[Outgoing]:
+    """Records, encoded, by their reader, with the running trace."""
     headers = tracing.headers()
-    return [Outgoing(key.encode(), encoded(record), headers) for key, record in records]
+    return [Outgoing(topic.name, record.user_id.encode(), encoded(record), headers) for record in records]
 
 
 class Background:
@@ -166,33 +167,17 @@ class Acknowledged:
         except (BookworksError, KafkaError) as error:
             logger.warning("interactions do not reach Kafka for now: %s", error)
 
-    def interactions(self, events: Sequence[Event]) -> None:
-        """Store interactions, all of them.
+    def send(self, records: Iterable[Outgoing]) -> None:
+        """Store records, all of them.
 
         Raises:
-            TransientError: not all were acknowledged within two seconds. Some may be stored: the caller
-                repeats all with the same event ids, and each counts once.
-        """
-        self.send(INTERACTIONS, outgoing((event.user_id, event) for event in events))
-
-    def reader(self, reader: Reader) -> None:
-        """Store what a new reader said of itself.
-
-        Raises:
-            TransientError: not acknowledged within two seconds.
-        """
-        self.send(READERS, outgoing([(reader.user_id, reader)]))
-
-    def send(self, topic: Topic, records: Iterable[Outgoing]) -> None:
-        """Store encoded records, all of them.
-
-        Raises:
-            TransientError: not all were acknowledged in time; some may be stored.
+            TransientError: not all were acknowledged in time. Some may be stored: the caller repeats all with the
+                same event ids, and each counts once.
         """
         deadline = time.monotonic() + self._within_s
         producer = self._connected()
         try:
-            pending = [producer.send(topic.name, key=one.key, value=one.value, headers=one.headers) for one in records]
+            pending = [producer.send(one.topic, key=one.key, value=one.value, headers=one.headers) for one in records]
             for future in pending:
                 future.get(timeout=max(0.0, deadline - time.monotonic()))
         except KafkaError as error:

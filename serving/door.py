@@ -47,7 +47,7 @@ def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
     When the account then cannot be made, a record stays of a reader who never comes, which harms nothing.
 
     Raises:
-        Problem: 409, the name is taken; 503, Kafka did not confirm, and there is no account.
+        Problem: 409, the name is taken; 503, Kafka did not confirm, there is no spool, and there is no account.
         TransientError: Postgres does not answer.
     """
     if platform.accounts.by_name(body.username) is not None:
@@ -58,14 +58,14 @@ def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
     birth_year = body.birth_year or (clock.now().year - body.age if body.age is not None else None)
     kept = platform.passwords.hash(body.password)
     loved, unknown = _loved(platform, user_id, body.tastes.books)
-    _tell_stream(platform, user_id, country, birth_year, loved)
+    waits = _tell_stream(platform, user_id, country, birth_year, loved)
     session = platform.accounts.add(
         user_id, body.username, kept, country, birth_year, tastes, then=platform.sessions.open_in
     )
     if session is None:
         raise _taken(body.username)
     profile = {"country": country, "birth_year": birth_year, "tastes": tastes}
-    fallbacks = _tell_history(platform, user_id, profile, loved)
+    fallbacks = [*waits, *_tell_history(platform, user_id, profile, loved)]
     return {**_tokens(platform, session), "unknown_books": unknown, "fallbacks": fallbacks}
 
 
@@ -118,13 +118,13 @@ def _loved(platform: Platform, user_id: str, books: list[str]) -> tuple[list[Eve
 
 def _tell_stream(
     platform: Platform, user_id: str, country: str | None, birth_year: int | None, loved: list[Event]
-) -> None:
+) -> list[str]:
+    """Accept the reader and the loved books; returns what was away."""
     now = clock.now()
     age = now.year - birth_year if birth_year is not None else None
     try:
-        platform.stream.reader(Reader(source=SOURCE, received_at=now, user_id=user_id, country=country, age=age))
-        if loved:
-            platform.stream.interactions(loved)
+        reader = Reader(source=SOURCE, received_at=now, user_id=user_id, country=country, age=age)
+        return platform.intake.take(loved, reader)
     except TransientError as error:
         raise Problem(
             503,

@@ -120,6 +120,17 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
+class HeadAsGet:
+    """Answers HEAD as GET (RFC 9110, 9.3.2): the server leaves out the body."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on as what it asks about."""
+        await self._app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+
+
 class BodyLimit:
     """Refuses a body of more than `limit` bytes with 413, whether or not its length was announced, and what is no JSON.
 
@@ -230,7 +241,7 @@ class FreshConnections:
 
 def entrance(app: App, requests_per_connection: int, in_hand: InHand | None = None) -> App:
     """The app behind all limits of a request; what these refuse has its id too."""
-    inner = Audited(HeadLimit(BodyLimit(app)))
+    inner = Audited(HeadLimit(BodyLimit(HeadAsGet(app))))
     return FreshConnections(inner, requests_per_connection, in_hand) if requests_per_connection else inner
 
 

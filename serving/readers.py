@@ -119,11 +119,11 @@ def _forget(platform: Platform, user_id: str, work_id: str) -> None:
 
     Raises:
         Problem: 404, there is no such book, here or in the history.
-        TransientError: Kafka or Redis is away.
+        TransientError: Redis is away, or Kafka, and there is no spool.
     """
     online, times = _kept(platform, user_id)
     events = _forgotten(platform.bundles.current, user_id, work_id, online, times)
-    platform.stream.interactions(events)
+    platform.intake.take(events)
     platform.history.remember(events)
 
 

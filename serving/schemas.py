@@ -480,7 +480,9 @@ class SignupResponse(TokenResponse):
     model_config = examples.example(examples.SIGNUP)
 
     unknown_books: list[str] = Field(description="Loved books that the catalogue does not have.")
-    fallbacks: list[str] = Field(description="Parts that were away: `history`.")
+    fallbacks: list[str] = Field(
+        description="`stream`: on a disk, Kafka gets it later. `history`: the next answer may not know of it yet."
+    )
 
 
 class HistoryItem(BaseModel):

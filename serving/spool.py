@@ -1,4 +1,4 @@
-"""Interactions that Kafka did not confirm wait on disk until it does: a folder of files, one for each request.
+"""What readers do while Kafka does not confirm it waits on disk until it does: a folder of files, one for each request.
 
 A file is written under another name, synced and renamed, and only then accepted; it is removed when Kafka has it all.
 So workers share the folder without locks, and without the one file of a queue on SQLite that could break for all; who
@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import uuid_utils
 from pydantic import BaseModel, Field
 
-from bookworks.contracts.records import Event
-from bookworks.contracts.topics import INTERACTIONS
+from bookworks.contracts.records import Event, Reader
+from bookworks.contracts.topics import INTERACTIONS, READERS
 from bookworks.errors import TransientError
 from bookworks.settings import Settings
 from serving import metrics
@@ -48,6 +49,7 @@ _STEADY = {
 class Line(BaseModel):
     """A line of a file: a record as it goes to Kafka."""
 
+    topic: Literal["interactions", "readers"] = "interactions"  # what has none was written before there were two
     key: str = Field(max_length=_TEXT_MAX)
     value: str = Field(max_length=_TEXT_MAX, description="JSON, as text.")
     headers: list[tuple[str, str]]
@@ -56,8 +58,13 @@ class Line(BaseModel):
 def encoded(records: Iterable[Outgoing]) -> bytes:
     """The content of a file."""
     lines = [
-        Line(key=key.decode(), value=value.decode(), headers=[(name, text.decode()) for name, text in headers])
-        for key, value, headers in records
+        Line(
+            topic=topic,
+            key=key.decode(),
+            value=value.decode(),
+            headers=[(name, text.decode()) for name, text in headers],
+        )
+        for topic, key, value, headers in records
     ]
     return b"".join(line.model_dump_json().encode() + b"\n" for line in lines)
 
@@ -72,7 +79,9 @@ def decoded(content: bytes) -> list[Outgoing]:
     if not lines or not content.endswith(b"\n"):
         raise ValueError("it ends too early")
     return [
-        Outgoing(line.key.encode(), line.value.encode(), [(name, text.encode()) for name, text in line.headers])
+        Outgoing(
+            line.topic, line.key.encode(), line.value.encode(), [(name, text.encode()) for name, text in line.headers]
+        )
         for line in lines
     ]
 
@@ -101,7 +110,7 @@ class Spool:
             self._take(_on_disk(len(content)))
             _write(self._folder, content)
         except OSError as error:
-            logger.warning("the spool takes no interactions: %s", error)
+            logger.warning("the spool takes nothing: %s", error)
             raise TransientError(
                 "Neither the stream nor the spool took them; send the same again, with the same event_id",
                 received=error,
@@ -206,7 +215,7 @@ def _sync(folder: Path) -> None:
 
 
 class Intake:
-    """Takes interactions: into Kafka, or while it is away into the spool, where that is set."""
+    """Takes what readers do: into Kafka, or while it is away into the spool, where that is set."""
 
     def __init__(self, settings: Settings, stream: Acknowledged) -> None:
         self._stream, self._away = stream, threading.Event()
@@ -225,23 +234,27 @@ class Intake:
         self._repeated.close()
         self._steady.close()
 
-    def take(self, events: Sequence[Event]) -> list[str]:
-        """Accept events; `stream` in the answer means that they wait in the spool.
+    def take(self, events: Sequence[Event], reader: Reader | None = None) -> list[str]:
+        """Accept events, and what a new reader said of itself, all or nothing of it.
+
+        Returns:
+            `stream` when they wait in the spool, else nothing.
 
         Raises:
             TransientError: Kafka did not confirm them, and there is no spool or it took nothing.
         """
+        records = [*outgoing(READERS, [reader] if reader else []), *outgoing(INTERACTIONS, events)]
         if self._spool is None:
-            self._stream.interactions(events)
+            self._stream.send(records)
             return []
         if not self._away.is_set():  # else every request would wait for Kafka in vain
             try:
-                self._stream.interactions(events)
+                self._stream.send(records)
             except TransientError:
                 self._away.set()
             else:
                 return []
-        self._spool.add(outgoing((event.user_id, event) for event in events))
+        self._spool.add(records)
         return [STREAM]
 
     def deliver(self) -> None:
@@ -250,7 +263,7 @@ class Intake:
             return
         try:
             for names, records in _batches(self._spool):
-                self._steady.send(INTERACTIONS, records)
+                self._steady.send(records)
                 self._away.clear()
                 self._spool.remove(names)
         except TransientError:

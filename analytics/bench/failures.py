@@ -36,7 +36,13 @@ class Seen:
 
     milliseconds: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
     unexplained: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def refused(self) -> int:
+        """Answers with 503."""
+        return sum(count for told, count in self.outcomes.items() if told.endswith(" 503"))
 
 
 class Load:
@@ -78,6 +84,7 @@ class Load:
             self.seen.milliseconds.append(took_ms)
             told = f"{name} {answer.status_code if answer is not None else 'no answer'}"
             self.seen.outcomes[told] += 1
+            self.seen.fallbacks.update(f"{name} {part}" for part in _fallbacks(answer))
             if not _expected(name, answer, self.away):
                 self.seen.unexplained[told] += 1
 
@@ -91,6 +98,11 @@ def _calls(reader: str) -> dict[str, tuple[str, str, object]]:
         "user": ("GET", f"/v1/users/{reader}", None),
         "login": ("POST", "/v1/auth/login", {"username": f"bench-{uuid.uuid4()}", "password": "no such reader"}),
     }
+
+
+def _fallbacks(answer: httpx.Response | None) -> list[str]:
+    """What the answer says that it was made without."""
+    return list(answer.json().get("fallbacks", [])) if answer is not None and answer.status_code == 200 else []
 
 
 def _expected(name: str, answer: httpx.Response | None, away: str) -> bool:
@@ -113,24 +125,32 @@ def measure(settings: Settings, readers: Sequence[str], seconds: float, rate: fl
     Raises:
         TransientError: an answer was none that the documentation tells of.
     """
-    load, seen = Load(settings, readers, rate), dict[str, Seen]()
-    with ThreadPoolExecutor(CALLERS) as pool:
-        callers = [pool.submit(load.call, number) for number in range(CALLERS)]
-        time.sleep(WARM_UP_S)
-        try:
-            for part in PARTS:
-                with taken_away(settings, part, load) as notes:
-                    time.sleep(seconds)
-                seen[part] = notes
-        finally:
-            load.stop()
-        for one in callers:
-            one.result()
+    seen = dict[str, Seen]()
+    with under_load(settings, readers, rate) as load:
+        for part in PARTS:
+            with taken_away(settings, part, load) as notes:
+                time.sleep(seconds)
+            seen[part] = notes
     figures = [figure for part, notes in seen.items() for figure in _figures(part, notes)]
     wrong = {part: dict(notes.unexplained) for part, notes in seen.items() if notes.unexplained}
     if wrong:
         raise TransientError("Some answers were none that the documentation tells of", received=str(wrong))
     return figures
+
+
+@contextmanager
+def under_load(settings: Settings, readers: Sequence[str], rate: float) -> Iterator[Load]:
+    """Callers that ask for these readers, at so many calls a second together, and end with the block."""
+    load = Load(settings, readers, rate)
+    with ThreadPoolExecutor(CALLERS) as pool:
+        callers = [pool.submit(load.call, number) for number in range(CALLERS)]
+        time.sleep(WARM_UP_S)
+        try:
+            yield load
+        finally:
+            load.stop()
+        for one in callers:
+            one.result()
 
 
 @contextmanager
@@ -153,10 +173,7 @@ def _figures(part: str, notes: Seen) -> list[Figure]:
     return [
         Figure(f"without_{part}_answers", "1", [float(len(took))]),
         Figure(f"without_{part}_p99", "ms", [float(np.percentile(took, 99))]),
-        Figure(f"without_{part}_refused", "1", [float(_refused(notes))]),
+        Figure(f"without_{part}_refused", "1", [float(notes.refused)]),
+        Figure(f"without_{part}_fallbacks", "1", [float(notes.fallbacks.total())]),
         Figure(f"without_{part}_unexplained", "1", [float(sum(notes.unexplained.values()))]),
     ]
-
-
-def _refused(notes: Seen) -> int:
-    return sum(count for told, count in notes.outcomes.items() if told.endswith(" 503"))

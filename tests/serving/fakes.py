@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import book_of, ids_of, surest_id
 from bookworks.contracts.records import CONSUMED_KINDS, Decision, Event, Reader, weight_of
+from bookworks.contracts.topics import READERS
 from bookworks.errors import TransientError
 from bookworks.models.bundle import Bundle
 from bookworks.models.ordering import top
@@ -23,6 +24,7 @@ from serving.accounts import Account
 from serving.auth import Passwords
 from serving.bundles import Served
 from serving.catalogue import Catalogue
+from serving.decisions import Outgoing
 from serving.kept import Answer, packed, unpacked
 from serving.keys import Key, KeyRing, digest_of
 from serving.policy import Policy
@@ -138,15 +140,14 @@ class FakeStream:
         self.readers: list[Reader] = []
         self.away = False
 
-    def interactions(self, events: Sequence[Event]) -> None:
+    def send(self, records: Iterable[Outgoing]) -> None:
         if self.away:
             raise TransientError("away")
-        self.events.extend(events)
-
-    def reader(self, reader: Reader) -> None:
-        if self.away:
-            raise TransientError("away")
-        self.readers.append(reader)
+        for one in records:
+            if one.topic == READERS.name:
+                self.readers.append(Reader.model_validate_json(one.value))
+            else:
+                self.events.append(Event.model_validate_json(one.value))
 
 
 class FakeAccounts:

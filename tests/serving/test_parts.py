@@ -24,11 +24,13 @@ from bookworks.adapters import registry
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.bundle import ITEM_VECTORS, vector_collection
 from bookworks.contracts.records import Decision, Reader
+from bookworks.contracts.topics import READERS
 from bookworks.errors import TerminalError, TransientError
 from bookworks.models.bundle import Bundle
 from serving import decisions, kept, pipeline
 from serving.breaker import Breaker
 from serving.bundles import BundleKeeper
+from serving.decisions import outgoing
 from serving.history import History
 from serving.kept import Keeper
 from tests.serving.fakes import settings
@@ -168,10 +170,10 @@ def test_a_producer_that_will_not_send_again_is_made_anew(producers, error):
     broken, sound = Producer(error), Producer()
     producers += [broken, sound]
     stream = decisions.Acknowledged(settings())
-    reader = Reader(source="service", received_at=datetime.now(UTC), user_id="u")
+    reader = outgoing(READERS, [Reader(source="service", received_at=datetime.now(UTC), user_id="u")])
     with pytest.raises(TransientError):
-        stream.reader(reader)
-    stream.reader(reader)
+        stream.send(reader)
+    stream.send(reader)
     assert sound.sent == 1
     assert broken.closed.wait(5)
 
@@ -180,12 +182,12 @@ def test_a_producer_that_is_late_is_kept_for_a_while(producers):
     late, sound = Producer(KafkaTimeoutError("late")), Producer()
     producers += [late, sound]
     stream = decisions.Acknowledged(settings())
-    reader = Reader(source="service", received_at=datetime.now(UTC), user_id="u")
+    reader = outgoing(READERS, [Reader(source="service", received_at=datetime.now(UTC), user_id="u")])
     for _ in range(3):
         assert not late.closed.is_set()
         with pytest.raises(TransientError):
-            stream.reader(reader)
-    stream.reader(reader)
+            stream.send(reader)
+    stream.send(reader)
     assert sound.sent == 1
 
 

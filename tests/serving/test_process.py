@@ -108,6 +108,13 @@ def test_every_error_is_a_problem(alone, method, path, status):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/openapi.json", 200), ("/v1/users/u", 200)])
+def test_what_can_be_got_can_be_asked_about(alone, path, status):
+    asked, got = alone[0].head(path), alone[0].get(path)
+    assert (asked.status_code, got.status_code, asked.content) == (status, status, b"")
+    assert asked.headers["content-type"] == got.headers["content-type"]
+
+
 def test_no_caller_meets_a_worker_without_its_bundle(tmp_path):
     """The bundle served last is in the cache; each request makes a connection, which any worker may take."""
     bundle = make_tiny_bundle(tmp_path / "bundles", n_works=3000)

@@ -15,6 +15,7 @@ from kafka.errors import KafkaTimeoutError
 from prometheus_client import REGISTRY
 
 from bookworks.contracts.records import Event
+from bookworks.contracts.topics import INTERACTIONS
 from bookworks.errors import SettingError, TransientError
 from serving import decisions, spool
 from serving.app import make_app
@@ -195,7 +196,7 @@ def test_a_file_that_another_worker_has_just_removed_is_no_error(intake, broker,
     assert (names(folder), caplog.records) == ([], [])
 
 
-WHOLE = encoded(outgoing([("u", event()), ("u", event())]))
+WHOLE = encoded(outgoing(INTERACTIONS, [event(), event()]))
 BROKEN = {
     "empty": b"",
     "garbage": b"\x00\xff\x80garbage\n",
@@ -203,7 +204,7 @@ BROKEN = {
     "half a line": WHOLE[:-20],
     "no end": WHOLE[:-1],
     "half and half": WHOLE + b"\0" * 512,
-    "large": encoded([Outgoing(b"u", b"1", [])]).replace(b"1", b"1" * 2 * MIB),
+    "large": encoded([Outgoing("readers", b"u", b"1", [])]).replace(b"1", b"1" * 2 * MIB),
 }
 
 
@@ -338,7 +339,7 @@ def test_files_that_wait_are_counted(intake, broker):
 
 
 def test_what_is_written_is_read_the_same():
-    batch = outgoing((f"u{i}", event()) for i in range(1000))
+    batch = outgoing(INTERACTIONS, [event(user_id=f"u{i}") for i in range(1000)])
     assert decoded(encoded(batch)) == batch
 
 
@@ -368,14 +369,43 @@ def test_the_reader_reads_its_own_writes_at_once(folder, key, broker):
     assert json.loads(event_kept.value)["event_id"] == one["event_id"]
 
 
-def test_sign_up_and_forget_wait_for_kafka_itself(platform, client, key, folder):
+def test_who_signs_up_and_what_is_forgotten_wait_on_the_disk_too(platform, client, key, folder, broker):
     platform.settings.interactions_spool_dir = folder
     event = {"kind": "loan", "work_id": "w001", "user_id": "r001"}
     assert client.post("/v1/interactions", json={"events": [event]}, headers=key).status_code == 200
     platform.stream.away = True
-    is_problem(client.post("/v1/auth/signup", json={"username": "ada", "password": "a long pass phrase"}), 503)
-    is_problem(client.delete("/v1/users/r001/history/w001", headers=key), 503)
+    door = {"username": "ada", "password": "a long pass phrase", "country": "DE", "tastes": {"books": ["w005"]}}
+    answer = client.post("/v1/auth/signup", json=door)
+    assert (answer.status_code, answer.json()["fallbacks"]) == (201, ["stream"])
+    (file,) = folder.iterdir()
+    reader, loved = decoded(file.read_bytes())
+    assert (reader.topic, json.loads(reader.value)["country"]) == ("readers", "DE")
+    assert (loved.topic, json.loads(loved.value)["work_id"]) == ("interactions", "w005")
+    assert reader.key == loved.key == answer.json()["user_id"].encode()
+    assert client.delete("/v1/users/r001/history/w001", headers=key).status_code == 204
+    assert client.get("/v1/users/r001", headers=key).json()["history"] == []
+    worker(folder).deliver()
+    told = [(topic, json.loads(value).get("kind")) for topic, _, value, _ in broker.kept]
+    assert told[:2] == [("readers", None), ("interactions", "shelve")]
+    assert set(told[2:]) == {("interactions", "forget")}
     assert names(folder) == []
+
+
+def test_nobody_signs_up_where_neither_kafka_nor_the_disk_takes_the_record(platform, client, folder):
+    platform.settings.interactions_spool_dir = folder
+    platform.stream.away = True
+    with no_room(10):
+        is_problem(client.post("/v1/auth/signup", json={"username": "ada", "password": "a long pass phrase"}), 503)
+    assert (platform.accounts.rows, names(folder)) == ({}, [])
+
+
+def test_a_line_without_a_topic_is_of_interactions_and_no_other_topic_is_taken():
+    one = event()
+    line = json.loads(encoded(outgoing(INTERACTIONS, [one])))
+    del line["topic"]
+    assert decoded(json.dumps(line).encode() + b"\n") == outgoing(INTERACTIONS, [one])
+    with pytest.raises(ValueError, match="topic"):
+        decoded(json.dumps({**line, "topic": "decisions"}).encode() + b"\n")
 
 
 def test_a_folder_that_cannot_be_used_is_said_at_the_start(tmp_path):
