@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from analytics.bench import demo as demo_bench
-from analytics.bench import failures, report, serving, sized, stream
+from analytics.bench import failures, recall, report, serving, sized, stream
 from analytics.bench import make as make_bench
 from analytics.bench import search as search_bench
 from analytics.bench import works as works_bench
@@ -45,6 +45,7 @@ def serving_command(
         report.write(settings, "serving-sized", figures, setting, out)
         return
     figures = serving.measure(settings, requests, rounds) + serving.events_shown(settings, requests)
+    figures += [recall.of_champion(settings, serving.readers_of(settings, recall.READERS))]
     report.write(settings, "serving", figures, {"requests": requests, "callers": 1}, out)
 
 

@@ -27,6 +27,7 @@ import httpx
 import numpy as np
 import psutil
 
+from analytics.bench import recall
 from analytics.bench.report import Figure
 from analytics.bench.serving import asked_for
 from bookworks import clock
@@ -42,7 +43,6 @@ from bookworks.settings import PROJECT_ROOT, Settings
 READERS, HISTORY = 500, 30
 START_S, ATTACK_MAX_S = 180.0, 120
 MIB = 2**20
-NEAREST, RECALL_READERS = 200, 200
 OK, NO_TARGET = "200", "0"  # vegeta looks once more for a target after the last
 
 
@@ -81,7 +81,7 @@ def measure(
     figures: list[Figure] = []
     for size in sizes:
         place = made(settings, size, candidates)
-        figures += [recall(place, size)]
+        figures += [vector_recall(place, size)]
         with histories(settings, place, size) as readers, running(settings, place) as service:
             figures += [Figure(f"start_{size}", "s", [service.start_s])]
             for count in callers:
@@ -121,25 +121,14 @@ def made(settings: Settings, size: int, candidates: int) -> Place:
     return place
 
 
-def recall(place: Place, size: int) -> Figure:
+def vector_recall(place: Place, size: int) -> Figure:
     """Share of the exact nearest works of readers' vectors that the vector engine finds."""
     bundle = Bundle.load(place.bundle)
-    collection = qdrant.EdgeStore(place.vectors).open(vector_collection(place.bundle.name))
-    if collection is None:
-        raise TransientError("The vector collection is gone", received=str(place.vectors), todo="run it again.")
-    return Figure(f"vector_recall_at_{NEAREST}_{size}", "share", [vector_recall(bundle, collection)])
-
-
-def vector_recall(bundle: Bundle, collection: qdrant.Collection) -> float:
-    """Mean over readers' own vectors of the share of the exact nearest works that the collection finds."""
-    found = []
-    for user in list(bundle.users)[:RECALL_READERS]:
-        vector = bundle.encode_reader(ReaderState(user))
-        exact = np.argpartition(-(bundle.item_vectors @ vector), NEAREST)[:NEAREST]
-        indices, _ = collection.search(vector, NEAREST)
-        found.append(np.isin(exact, indices).mean())
-    collection.close()
-    return float(np.mean(found))
+    collection = recall.opened(qdrant.EdgeStore(place.vectors), place.bundle.name)
+    states = [ReaderState(user) for user in list(bundle.users)[: recall.READERS]]
+    return Figure(
+        f"vector_recall_at_{recall.NEAREST}_{size}", "share", [recall.mean_recall(bundle, collection, states)]
+    )
 
 
 @contextmanager

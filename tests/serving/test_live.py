@@ -16,6 +16,7 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
+from analytics.bench import recall
 from analytics.bench import serving as bench
 from bookworks.adapters import clickhouse, kafka, qdrant, redis
 from bookworks.client import Client, Interaction, ProblemError
@@ -218,6 +219,14 @@ def test_the_benchmark_times_answers_only(live, settings, stack):
     stranger = settings.model_copy(update={"service_api_key": SecretStr("wrong")})
     with pytest.raises(TransientError, match="refused a request of the benchmark"):
         bench.measure(stranger, requests=3, rounds=1)
+
+
+def test_the_benchmark_finds_what_is_nearest_to_the_champions_readers(live, settings):
+    assert ask(live)["fallbacks"] == []
+    assert recall.of_champion(settings, ["r001", new_reader()]).rounds == [1.0], "so few works are searched one by one"
+    nowhere = settings.model_copy(update={"bundle_cache_dir": Path("nowhere")})
+    with pytest.raises(TransientError, match="No bundle has served"):
+        recall.of_champion(nowhere, ["r001"])
 
 
 def test_what_a_reader_takes_back_stays_away_when_the_stream_is_read_again(live, settings):
