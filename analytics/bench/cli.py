@@ -32,15 +32,18 @@ def serving_command(
     callers: Annotated[
         list[int] | None, typer.Option(min=1, help="Callers at a time, with --works. Repeatable; else 1 and 16.")
     ] = None,
-    candidates: Annotated[int, typer.Option(min=0, help="Of the ranker, with --works; 0 leaves it out.")] = 500,
+    candidates: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Of the ranker, with --works; 0 leaves it out. Repeatable; else 500 and 0."),
+    ] = None,
     out: Out = None,
 ) -> None:
     """Latency of POST /v1/recommend, beside the server's no-op endpoint."""
     settings = get_settings()
     if works:
-        many = callers or [1, 16]
-        figures = sized.measure(settings, works, many, requests, rounds, candidates)
-        setting = {"requests": requests, "works": works, "callers": many, "candidates": candidates}
+        many, ranked = callers or [1, 16], candidates or [500, 0]
+        figures = sized.measure(settings, works, many, requests, rounds, ranked)
+        setting = {"requests": requests, "works": works, "callers": many, "candidates": ranked}
         setting["workers"] = settings.service_workers
         report.write(settings, "serving-sized", figures, setting, out)
         return
@@ -52,7 +55,7 @@ def serving_command(
 @app.command("failures")
 def failures_command(
     seconds: Annotated[float, typer.Option(min=1, help="That each part is away.")] = 60.0,
-    rate: Annotated[float, typer.Option(min=1, help="Calls a second, of all kinds.")] = 20.0,
+    rate: Annotated[float, typer.Option(min=1, help="Calls a second, four of five for books.")] = 50.0,
     out: Out = None,
 ) -> None:
     """What the service answers under load while one part of this stack after the other is away."""

@@ -14,19 +14,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import httpx
 import numpy as np
 
 from analytics.bench.command import bookworks
 from analytics.bench.report import Figure
+from analytics.bench.serving import asked_for
 from bookworks.errors import TransientError
 from bookworks.settings import Settings
 
 NOTHING = "nothing"
 PARTS = (NOTHING, "redis", "kafka", "postgres", "mlflow", "minio", "clickhouse")
 TAKEN_WITH = {"postgres": ("mlflow",)}  # that cannot live without it
-CALLERS, WARM_UP_S = 4, 3.0
+CALLERS, WARM_UP_S = 8, 3.0
+RECOMMENDED = 16  # calls for books in a round of 20
 MAY_BE_REFUSED = {"interactions": {"kafka"}, "login": {"postgres"}}  # with 503 and Retry-After
 
 
@@ -49,7 +52,7 @@ class Load:
     """Callers that go on whatever happens, and note what they see."""
 
     def __init__(self, settings: Settings, readers: Sequence[str], rate: float) -> None:
-        self._settings, self._readers, self._pause_s = settings, readers, CALLERS / rate
+        self._settings, self._readers, self._every_s = settings, readers, CALLERS / rate
         self._lock, self._stop = threading.Lock(), threading.Event()
         self.away, self.seen = NOTHING, Seen()
 
@@ -64,20 +67,21 @@ class Load:
         self._stop.set()
 
     def call(self, number: int) -> None:
-        """One caller; its calls go round."""
+        """One caller; rounds of calls in any order, each at its time or, where the one before took longer, right after it."""
         rng = np.random.default_rng(number)
-        headers = {"X-API-Key": self._settings.service_api_key.get_secret_value()}
+        headers, due = {"X-API-Key": self._settings.service_api_key.get_secret_value()}, time.perf_counter()
         with httpx.Client(base_url=self._settings.service_url, headers=headers, timeout=10, trust_env=False) as client:
             while not self._stop.is_set():
-                reader = self._readers[int(rng.integers(len(self._readers)))]
-                for name, (method, path, body) in _calls(reader).items():
+                calls = _calls(rng.choice(self._readers, RECOMMENDED).tolist())
+                for name, method, path, body in (calls[i] for i in rng.permutation(len(calls))):
                     started = time.perf_counter()
                     try:
                         answer: httpx.Response | None = client.request(method, path, json=body)
                     except httpx.HTTPError:
                         answer = None
                     self._note(name, answer, (time.perf_counter() - started) * 1000)
-                    self._stop.wait(self._pause_s)
+                    due = max(due + self._every_s, time.perf_counter())
+                    self._stop.wait(due - time.perf_counter())
 
     def _note(self, name: str, answer: httpx.Response | None, took_ms: float) -> None:
         with self._lock:
@@ -89,15 +93,17 @@ class Load:
                 self.seen.unexplained[told] += 1
 
 
-def _calls(reader: str) -> dict[str, tuple[str, str, object]]:
-    event = {"user_id": reader, "kind": "view", "work_id": "bench", "event_id": str(uuid.uuid4()), "surface": "bench"}
-    return {
-        "recommend": ("POST", "/v1/recommend", {"user_id": reader, "surface": "bench"}),
-        "search": ("GET", "/v1/search?q=the+history", None),
-        "interactions": ("POST", "/v1/interactions", {"events": [event]}),
-        "user": ("GET", f"/v1/users/{reader}", None),
-        "login": ("POST", "/v1/auth/login", {"username": f"bench-{uuid.uuid4()}", "password": "no such reader"}),
-    }
+def _calls(readers: Sequence[str]) -> list[tuple[str, str, str, object]]:
+    """A round: books for each of these readers, and one call of each other kind."""
+    name, event_id = f"bench-{uuid.uuid4()}", str(uuid.uuid4())
+    event = {"user_id": readers[0], "kind": "view", "work_id": "bench", "event_id": event_id, "surface": "bench"}
+    return [
+        *(("recommend", "POST", "/v1/recommend", asked_for(reader)) for reader in readers),
+        ("search", "GET", "/v1/search?q=the+history", None),
+        ("interactions", "POST", "/v1/interactions", {"events": [event]}),
+        ("user", "GET", f"/v1/users/{quote(readers[0], safe='')}", None),
+        ("login", "POST", "/v1/auth/login", {"username": name, "password": "no such reader"}),
+    ]
 
 
 def _fallbacks(answer: httpx.Response | None) -> list[str]:

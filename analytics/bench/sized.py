@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,16 @@ class Place:
 
 
 def measure(
-    settings: Settings, sizes: Sequence[int], callers: Sequence[int], requests: int, rounds: int, candidates: int
+    settings: Settings,
+    sizes: Sequence[int],
+    callers: Sequence[int],
+    requests: int,
+    rounds: int,
+    candidates: Sequence[int],
 ) -> list[Figure]:
-    """Figures of every size; a bundle that an earlier run has made is taken again.
+    """Figures of every size, with a ranker of each number of candidates, 0: without.
+
+    A bundle that an earlier run has made is taken again.
 
     Raises:
         SettingError: vegeta is not installed.
@@ -79,14 +87,15 @@ def measure(
     """
     program = load_program()
     figures: list[Figure] = []
-    for size in sizes:
-        place = made(settings, size, candidates)
-        figures += [vector_recall(place, size)]
-        with histories(settings, place, size) as readers, running(settings, place) as service:
-            figures += [Figure(f"start_{size}", "s", [service.start_s])]
+    for size, ranked in product(sizes, candidates):
+        place = made(settings, size, ranked)
+        name = f"{size}" if ranked else f"{size}_without_ranker"
+        figures += [vector_recall(place, name)]
+        with histories(settings, size) as readers, running(settings, place) as service:
+            figures += [Figure(f"start_{name}", "s", [service.start_s])]
             for count in callers:
-                figures += under_load(program, service, readers, size, count, requests, rounds)
-            figures += [Figure(f"memory_{size}", "MiB", [service.memory_mib()])]
+                figures += under_load(program, service, readers, name, count, requests, rounds)
+            figures += [Figure(f"memory_{name}", "MiB", [service.memory_mib()])]
     return figures
 
 
@@ -121,18 +130,18 @@ def made(settings: Settings, size: int, candidates: int) -> Place:
     return place
 
 
-def vector_recall(place: Place, size: int) -> Figure:
+def vector_recall(place: Place, name: str) -> Figure:
     """Share of the exact nearest works of readers' vectors that the vector engine finds."""
     bundle = Bundle.load(place.bundle)
     collection = recall.opened(qdrant.EdgeStore(place.vectors), place.bundle.name)
     states = [ReaderState(user) for user in list(bundle.users)[: recall.READERS]]
     return Figure(
-        f"vector_recall_at_{recall.NEAREST}_{size}", "share", [recall.mean_recall(bundle, collection, states)]
+        f"vector_recall_at_{recall.NEAREST}_{name}", "share", [recall.mean_recall(bundle, collection, states)]
     )
 
 
 @contextmanager
-def histories(settings: Settings, place: Place, size: int) -> Iterator[list[str]]:
+def histories(settings: Settings, size: int) -> Iterator[list[str]]:
     """Readers with a history in Redis, which is removed at the end."""
     rng, now = np.random.default_rng(size), clock.now()
     client = redis.connect(settings)
@@ -213,7 +222,7 @@ def running(settings: Settings, place: Place) -> Iterator[Service]:
 
 
 def under_load(
-    program: str, service: Service, readers: Sequence[str], size: int, callers: int, requests: int, rounds: int
+    program: str, service: Service, readers: Sequence[str], catalogue: str, callers: int, requests: int, rounds: int
 ) -> list[Figure]:
     """Latency and requests a second of so many callers, each asking as soon as it is answered."""
     base, found = [], {name: list[dict[str, float]]() for name in ("recommend", "again")}
@@ -226,7 +235,7 @@ def under_load(
             for rounds_, one in zip(found.values(), of_turn, strict=True):
                 rounds_.append(one)
     return [
-        Figure(f"{name}_{size}_{callers}_callers_{what}", unit, [round_[what] for round_ in rounds_],
+        Figure(f"{name}_{catalogue}_{callers}_callers_{what}", unit, [round_[what] for round_ in rounds_],
                [round_[what] for round_ in base])
         for name, rounds_ in found.items()
         for what, unit in (("p50", "ms"), ("p99", "ms"), ("rate", "1/s"))

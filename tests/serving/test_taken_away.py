@@ -30,7 +30,7 @@ from tests.support import qdrant_server
 from tests.support.bundles import make_tiny_bundle
 
 READERS = [f"r{number:03d}" for number in range(40)]
-RATE, AWAY_S = 40.0, 2.0
+RATE, AWAY_S = 100.0, 2.0
 
 
 @contextmanager
