@@ -67,7 +67,7 @@ class Load:
         self._stop.set()
 
     def call(self, number: int) -> None:
-        """One caller; rounds of calls in any order, each at its time or, where the one before took longer, right after it."""
+        """One caller: rounds of calls in any order, each at its time, or right after a longer one."""
         rng = np.random.default_rng(number)
         headers, due = {"X-API-Key": self._settings.service_api_key.get_secret_value()}, time.perf_counter()
         with httpx.Client(base_url=self._settings.service_url, headers=headers, timeout=10, trust_env=False) as client:
