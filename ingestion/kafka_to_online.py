@@ -57,7 +57,11 @@ def _profiles(readers: list[Reader]) -> dict[str, dict[str, Any]]:
     """What is known of each reader; of several rows the last counts. The service bins the age as its bundle does."""
     found: dict[str, dict[str, Any]] = {}
     for reader in readers:
-        profile = {"country": country_code(reader.country, reader.location), "birth_year": _birth_year(reader)}
+        profile = {
+            "country": country_code(reader.country, reader.location),
+            "birth_year": _birth_year(reader),
+            "tastes": reader.tastes or None,
+        }
         if any(value is not None for value in profile.values()):
             found[reader.user_id] = profile
     return found

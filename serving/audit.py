@@ -26,6 +26,7 @@ Kind = Literal["anonymous", "reader", "key"]
 
 logger = logging.getLogger("bookworks.audit")
 HEADER = b"x-request-id"
+AS_IT_CAME = "bookworks.method"  # in a scope: the method before another took its place
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
 _SANE = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 _REFUSED = frozenset({401, 403, 429})
@@ -97,7 +98,7 @@ def _write(scope: Scope, name: str, status: int) -> None:
         "log": "audit",
         "request_id": name,
         "action": action,
-        "method": scope["method"],
+        "method": scope.get(AS_IT_CAME, scope["method"]),
         "route": route,
         "status": status,
         "outcome": "done" if status < 400 else "refused" if status in _REFUSED else "failed",

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
@@ -167,23 +167,42 @@ class Acknowledged:
         except (BookworksError, KafkaError) as error:
             logger.warning("interactions do not reach Kafka for now: %s", error)
 
-    def send(self, records: Iterable[Outgoing]) -> None:
+    def send(self, records: Sequence[Outgoing]) -> None:
         """Store records, all of them.
 
         Raises:
             TransientError: not all were acknowledged in time. Some may be stored: the caller repeats all with the
                 same event ids, and each counts once.
         """
-        deadline = time.monotonic() + self._within_s
-        producer = self._connected()
-        try:
-            pending = [producer.send(one.topic, key=one.key, value=one.value, headers=one.headers) for one in records]
-            for future in pending:
-                future.get(timeout=max(0.0, deadline - time.monotonic()))
-        except KafkaError as error:
-            self._failed(producer, error)
+        _, error = self.confirmed(records)
+        if error is not None:
             raise _unstored(error) from error
-        self._timeouts = 0
+
+    def confirmed(self, records: Sequence[Outgoing]) -> tuple[list[bool], KafkaError | None]:
+        """Store what can be stored: of each record whether it was acknowledged in time, and why one was not.
+
+        Raises:
+            TransientError: there is no connection.
+        """
+        deadline, producer = time.monotonic() + self._within_s, self._connected()
+        stored, failed = [False] * len(records), None
+        try:  # a producer that takes one record no more would let each of the others wait
+            pending = []
+            for one in records:
+                pending.append(producer.send(one.topic, key=one.key, value=one.value, headers=one.headers))
+        except KafkaError as error:
+            failed = error
+        for at, future in enumerate(pending):
+            try:
+                future.get(timeout=max(0.0, deadline - time.monotonic()))
+                stored[at] = True
+            except KafkaError as error:
+                failed = failed or error
+        if failed is None:
+            self._timeouts = 0
+        else:
+            self._failed(producer, failed)
+        return stored, failed
 
     def _failed(self, producer: KafkaProducer, error: KafkaError) -> None:
         """Give up a producer that will not send again; the next record is sent with a new one."""

@@ -13,7 +13,7 @@ from bookworks.contracts.online import LOGIN_WINDOW_S
 from bookworks.contracts.records import Event, Reader
 from bookworks.countries import country_code
 from bookworks.errors import TransientError
-from serving import audit, auth, rates, schemas
+from serving import audit, auth, metrics, rates, schemas
 from serving.lane import Lane
 from serving.pipeline import HISTORY
 from serving.platform import Platform
@@ -58,13 +58,13 @@ def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
     birth_year = body.birth_year or (clock.now().year - body.age if body.age is not None else None)
     kept = platform.passwords.hash(body.password)
     loved, unknown = _loved(platform, user_id, body.tastes.books)
-    waits = _tell_stream(platform, user_id, country, birth_year, loved)
+    profile = {"country": country, "birth_year": birth_year, "tastes": tastes}
+    waits = _tell_stream(platform, user_id, profile, loved)
     session = platform.accounts.add(
         user_id, body.username, kept, country, birth_year, tastes, then=platform.sessions.open_in
     )
     if session is None:
         raise _taken(body.username)
-    profile = {"country": country, "birth_year": birth_year, "tastes": tastes}
     fallbacks = [*waits, *_tell_history(platform, user_id, profile, loved)]
     return {**_tokens(platform, session), "unknown_books": unknown, "fallbacks": fallbacks}
 
@@ -116,14 +116,19 @@ def _loved(platform: Platform, user_id: str, books: list[str]) -> tuple[list[Eve
     return events, [book for book, index in found.items() if index is None]
 
 
-def _tell_stream(
-    platform: Platform, user_id: str, country: str | None, birth_year: int | None, loved: list[Event]
-) -> list[str]:
+def _tell_stream(platform: Platform, user_id: str, profile: dict[str, Any], loved: list[Event]) -> list[str]:
     """Accept the reader and the loved books; returns what was away."""
     now = clock.now()
-    age = now.year - birth_year if birth_year is not None else None
+    age = now.year - profile["birth_year"] if profile["birth_year"] is not None else None
     try:
-        reader = Reader(source=SOURCE, received_at=now, user_id=user_id, country=country, age=age)
+        reader = Reader(
+            source=SOURCE,
+            received_at=now,
+            user_id=user_id,
+            country=profile["country"],
+            age=age,
+            tastes=profile["tastes"],
+        )
         return platform.intake.take(loved, reader)
     except TransientError as error:
         raise Problem(
@@ -140,6 +145,7 @@ def _tell_history(platform: Platform, user_id: str, profile: dict[str, Any], lov
         platform.history.save_profile(user_id, profile)
         platform.history.remember(loved)
     except TransientError:
+        metrics.FALLBACKS.labels(HISTORY).inc()
         return [HISTORY]
     return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import MutableMapping
 from typing import Any
@@ -11,11 +12,12 @@ from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddle
 from cachetools import LRUCache
 from pydantic_core import from_json
 
-from serving.audit import App, Audited, Receive, Scope, Send
+from serving.audit import AS_IT_CAME, App, Audited, Receive, Scope, Send
 from serving.in_hand import InHand
 from serving.problems import JSON, Problem
 
 BODY_MAX = 1024 * 1024
+BODY_S = 10.0  # in which a body has come, whole
 URL_MAX = 8 * 1024  # path and query, as they came
 HEADERS_MAX = 32 * 1024  # names and values, all together
 DEPTH_MAX = 200  # what pydantic's parser goes down to
@@ -127,12 +129,14 @@ class HeadAsGet:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass it on as what it asks about."""
-        await self._app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+        """Pass it on as what it asks about; the server looks at its own scope."""
+        if scope.get("method") == "HEAD":
+            scope = {**scope, "method": "GET", AS_IT_CAME: "HEAD"}
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:
-    """Refuses a body of more than `limit` bytes with 413, whether or not its length was announced, and what is no JSON.
+    """Refuses a body of more than `limit` bytes (413), announced or not, a slow one (408), and what is no JSON.
 
     What passes is RFC 8259 to the letter: UTF-8, no NaN, no half characters, no number of thousands of digits, and not
     nested deeper than `DEPTH_MAX`, so that nothing behind can run out of stack.
@@ -150,22 +154,34 @@ class BodyLimit:
         if announced.isdigit() and int(announced) > self._limit:
             await self._refuse(int(announced), scope, receive, send)
             return
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            if len(body) > self._limit:
-                await self._refuse(f"more than {self._limit}", scope, receive, send)
-                return
-            if not message.get("more_body"):
-                break
-        problem = _of_json(scope, bytes(body))
+        try:
+            async with asyncio.timeout(BODY_S):
+                body = await self._whole(receive)
+        except TimeoutError:
+            await _too_slow().response()(dict(scope), receive, send)
+            return
+        if body is None:
+            return
+        if len(body) > self._limit:
+            await self._refuse(f"more than {self._limit}", scope, receive, send)
+            return
+        problem = _of_json(scope, body)
         if problem is None:
-            await self._app(scope, _replay(bytes(body), receive), send)
+            await self._app(scope, _replay(body, receive), send)
         else:
             await problem.response()(dict(scope), receive, send)
+
+    async def _whole(self, receive: Receive) -> bytes | None:
+        """The body, or what has come of one that is too large; None where the caller has gone."""
+        body = bytearray()
+        while len(body) <= self._limit:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        return bytes(body)
 
     async def _refuse(self, received: object, scope: Scope, receive: Receive, send: Send) -> None:
         problem = Problem(
@@ -173,6 +189,13 @@ class BodyLimit:
             todo="send it in parts.", headers={"Connection": "close"},
         )  # fmt: skip
         await problem.response()(dict(scope), receive, send)
+
+
+def _too_slow() -> Problem:
+    return Problem(
+        408, "The body did not come in time", field="body", allowed=f"all of it within {BODY_S:.0f} s",
+        todo="send it again, at once.", headers={"Connection": "close"},
+    )  # fmt: skip
 
 
 def _of_json(scope: Scope, body: bytes) -> Problem | None:
@@ -241,7 +264,7 @@ class FreshConnections:
 
 def entrance(app: App, requests_per_connection: int, in_hand: InHand | None = None) -> App:
     """The app behind all limits of a request; what these refuse has its id too."""
-    inner = Audited(HeadLimit(BodyLimit(HeadAsGet(app))))
+    inner = HeadAsGet(Audited(HeadLimit(BodyLimit(app))))
     return FreshConnections(inner, requests_per_connection, in_hand) if requests_per_connection else inner
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,15 +15,18 @@ from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.countries import country_code
-from bookworks.errors import BookworksError
+from bookworks.errors import BookworksError, TerminalError
 from bookworks.models.bundle import Bundle, Candidates, Order, Scored, without
 from bookworks.models.fusion import fused
-from bookworks.models.reader import Context, Nearest, ReaderState
+from bookworks.models.online_state import state_of
+from bookworks.models.reader import Nearest, ReaderState
 from bookworks.models.trees import Explained
 from serving import metrics, rules, tracing
 from serving.bundles import Served
 from serving.facets import Bools, Filters
 from serving.paths import Path, paths_to
+
+logger = logging.getLogger("bookworks.serving")
 
 N_NEAREST = 200
 NARROW = 5000  # so few works that filters let through all have their vectors looked at
@@ -152,53 +156,15 @@ class Known:
 
 
 def history_step(served: Served, user_id: str, online: OnlineReader) -> Known:
-    """From kept books to indices; books that the bundle does not know are passed over.
-
-    Several books of one work (editions, ids that were merged) count once, at the latest time, with the greatest weight.
-    """
+    """From kept books to indices; books that the bundle does not know are passed over."""
     catalogue, bundle = served.catalogue, served.bundle
-    history: dict[int, float] = {}
-    ratings: dict[int, float] = {}
-    for book in online.history:  # the latest first
-        index = catalogue.index(*ids_of(book))
-        if index is not None:
-            history[index] = max(history.get(index, 0.0), online.weights.get(book, 1.0))
-            if book in online.ratings:
-                ratings.setdefault(index, online.ratings[book])
+    state, ratings = state_of(bundle, catalogue.index, user_id, online, clock.now())
     seen, dismissed = (
         {i for i in (catalogue.index(*ids_of(book)) for book in books) if i is not None}
         for books in (online.seen, online.dismissed)
     )
     dismissed.update(i for author in online.dismissed_authors for i in catalogue.of_author(author))
-    oldest_first = list(history)[::-1]
-    state = ReaderState(
-        user_id=user_id,
-        history=oldest_first,
-        weights=[history[i] for i in oldest_first],
-        age_bin=age_bin(bundle, online.profile),
-        country=online.profile.get("country"),
-        tastes=flat_tastes(online.profile.get("tastes")),
-        context=Context.at(clock.now(), online.latest_at),
-    )
-    return Known(state, frozenset(seen), frozenset(set(history) - seen), frozenset(dismissed), ratings)
-
-
-def flat_tastes(tastes: Any) -> list[str]:
-    """Names of authors and subjects from a profile: a list, or lists by kind."""
-    if isinstance(tastes, dict):
-        return [str(name) for names in tastes.values() for name in names]
-    return [str(name) for name in tastes or []]
-
-
-def age_bin(bundle: Bundle, profile: dict[str, Any]) -> str | None:
-    """The label of the bundle's age bin (`25-34`, `65+`), from the profile's own or from its birth year."""
-    if profile.get("age_bin"):
-        return str(profile["age_bin"])
-    try:
-        age = clock.now().year - int(profile["birth_year"])
-    except (KeyError, ValueError):
-        return None
-    return next((label for label in bundle.features.get("age_bins", []) if _within(age, str(label))), None)
+    return Known(state, frozenset(seen), frozenset(set(state.history) - seen), frozenset(dismissed), ratings)
 
 
 def youngest(profile: dict[str, Any]) -> int | None:
@@ -209,13 +175,6 @@ def youngest(profile: dict[str, Any]) -> int | None:
         return int(str(profile["age_bin"]).partition("-")[0].removesuffix("+"))
     except (KeyError, ValueError):
         return None
-
-
-def _within(age: int, label: str) -> bool:
-    low, _, high = label.removesuffix("+").partition("-")
-    if not low.isdigit():
-        return False
-    return int(low) <= age and (age <= int(high) if high.isdigit() else label.endswith("+"))
 
 
 def candidates_step(served: Served, state: ReaderState, trace: Trace, allowed: Bools | None = None) -> Nearest | None:
@@ -239,11 +198,24 @@ def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
     if collection is not None:  # also when it is late: to score the whole catalogue instead takes longer
         try:
             indices, _ = served.vectors_breaker.call(lambda: collection.search(vector, limit))
-            return indices
+            return _within_catalogue(served, indices)
         except BookworksError:
             pass
+        except Exception:  # an optional part costs no answer, whatever befalls it
+            logger.exception("the vector index failed")
     trace.without(VECTORS)
     return None
+
+
+def _within_catalogue(served: Served, indices: Any) -> Any:
+    """The indices.
+
+    Raises:
+        TerminalError: some are of no work: the collection is another bundle's.
+    """
+    if indices.size and not 0 <= indices.min() <= indices.max() < len(served.bundle):
+        raise TerminalError("The vector index knows works that the bundle does not have", received=indices.max())
+    return indices
 
 
 def shown_step(served: Served, known: Known, online: OnlineReader, filters: Filters, trace: Trace) -> Bools | None:
@@ -270,8 +242,8 @@ def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterab
     if not (trace.late(RANK_BY) and served.bundle.ranker):
         try:
             return served.bundle.ranked(state, scored, banned)
-        except BookworksError:
-            pass
+        except Exception:  # an optional part costs no answer, whatever befalls it
+            logger.exception("the ranker failed")
     trace.without(RANKER)
     return Order(scored.works, without(scored, set(banned)))
 
@@ -281,8 +253,8 @@ def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) 
     if not (trace.late(EXPLAIN_BY) and bundle.ranker):
         try:
             return bundle.explained(order, chosen)
-        except BookworksError:
-            pass
+        except Exception:  # an optional part costs no answer, whatever befalls it
+            logger.exception("the ranker explains nothing")
     trace.without(RANKER)
     return [None] * len(chosen)
 

@@ -171,7 +171,7 @@ def _methods(request: Request) -> str:
     for route in request.app.routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
             methods |= route.methods or set()
-    return ", ".join(sorted(methods)) or "GET"
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))) or "GET"
 
 
 def of_fault(error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""A query parameter that the route does not have is refused, so that a misspelt one is noticed."""
+"""A query parameter that the route does not have, or that comes twice, is refused, so that a slip is noticed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ async def known(request: Request) -> None:
     """Compare with the names that the OpenAPI page has for the route.
 
     Raises:
-        RequestValidationError: the page names no such parameter.
+        RequestValidationError: the page names no such parameter, or it comes twice.
     """
     if not request.query_params:
         return
@@ -27,6 +27,17 @@ async def known(request: Request) -> None:
         }
         for name, value in request.query_params.items()
         if name not in names
+    ]
+    errors += [
+        {
+            "type": "extra_forbidden",
+            "loc": ("query", name),
+            "msg": "The parameter comes more than once",
+            "input": ", ".join(request.query_params.getlist(name)),
+            "ctx": {"allowed": "one value"},
+        }
+        for name in request.query_params
+        if name in names and len(request.query_params.getlist(name)) > 1
     ]
     if errors:
         raise RequestValidationError(errors)

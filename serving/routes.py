@@ -19,6 +19,7 @@ from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.contracts.records import Decision, DecisionItem, Event
 from bookworks.errors import TransientError
+from bookworks.models.online_state import flat_tastes
 from bookworks.models.trees import Explained
 from bookworks.settings import get_settings
 from serving import again, asking, cursor, metrics, paths, pipeline, rates, replay, schemas
@@ -373,15 +374,12 @@ def store(platform: Platform, events: Sequence[Event]) -> list[str]:
     try:
         fallbacks = platform.intake.take(events)
     except TransientError as error:
-        metrics.INTERACTIONS.labels("refused").inc(len(events))
         raise unavailable(error) from error
-    metrics.INTERACTIONS.labels("spooled" if fallbacks else "stored").inc(len(events))
     try:
         platform.history.remember(events)
     except TransientError:
-        fallbacks = [*fallbacks, HISTORY]
-    for part in fallbacks:
-        metrics.FALLBACKS.labels(part).inc()
+        metrics.FALLBACKS.labels(HISTORY).inc()
+        return [*fallbacks, HISTORY]
     return fallbacks
 
 
@@ -449,7 +447,7 @@ def user(user_id: UserId, caller: UsersCaller, request: Request) -> Any:
         "username": account.username if account else None,
         "created_at": account.created_at if account else None,
         "country": profile.get("country") or (account.country if account else None),
-        "tastes": pipeline.flat_tastes(profile.get("tastes")) or (account.tastes if account else []),
+        "tastes": flat_tastes(profile.get("tastes")) or (account.tastes if account else []),
         "seen": _n_works(served, online.seen),
         "dismissed": _n_works(served, online.dismissed),
         "dismissed_authors": sorted(online.dismissed_authors),

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,9 @@ _STEADY = {
     "reconnect_backoff_max_ms": 500,
     "bootstrap_timeout_ms": 3000,
 }
+
+
+File = tuple[str, list[Outgoing]]  # its name, and what is in it
 
 
 class Line(BaseModel):
@@ -192,7 +196,7 @@ def _write(folder: Path, content: bytes) -> None:
     name = str(uuid_utils.uuid7())
     half, whole = folder / f"{name}{_HALF}", folder / f"{name}{_WAITING}"
     try:
-        with half.open("xb") as file:
+        with open(half, "xb", opener=_private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -203,6 +207,11 @@ def _write(folder: Path, content: bytes) -> None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         raise
+
+
+def _private(path: str, flags: int) -> int:
+    """Open for the service's user alone: readers' doings are in it."""
+    return os.open(path, flags, 0o600)
 
 
 def _sync(folder: Path) -> None:
@@ -218,7 +227,7 @@ class Intake:
     """Takes what readers do: into Kafka, or while it is away into the spool, where that is set."""
 
     def __init__(self, settings: Settings, stream: Acknowledged) -> None:
-        self._stream, self._away = stream, threading.Event()
+        self._stream, self._away = stream, set[str]()  # topics that Kafka does not confirm for now
         folder, most = settings.interactions_spool_dir, settings.interactions_spool_mb * 1024 * 1024
         self._spool = Spool(folder, most) if folder else None
         self._steady = Acknowledged(settings, _WITHIN_S, _STEADY)
@@ -235,55 +244,85 @@ class Intake:
         self._steady.close()
 
     def take(self, events: Sequence[Event], reader: Reader | None = None) -> list[str]:
-        """Accept events, and what a new reader said of itself, all or nothing of it.
+        """Accept events, and what a new reader said of itself.
 
         Returns:
-            `stream` when they wait in the spool, else nothing.
+            `stream` when some of it waits in the spool, else nothing.
 
         Raises:
-            TransientError: Kafka did not confirm them, and there is no spool or it took nothing.
+            TransientError: Kafka did not confirm all, and there is no spool or it took nothing.
         """
-        records = [*outgoing(READERS, [reader] if reader else []), *outgoing(INTERACTIONS, events)]
-        if self._spool is None:
-            self._stream.send(records)
-            return []
-        if not self._away.is_set():  # else every request would wait for Kafka in vain
-            try:
-                self._stream.send(records)
-            except TransientError:
-                self._away.set()
+        told, done = outgoing(READERS, [reader] if reader else []), outgoing(INTERACTIONS, events)
+        try:
+            if self._spool is None:
+                self._stream.send([*told, *done])
+                left, spooled = [], []
             else:
-                return []
-        self._spool.add(records)
-        return [STREAM]
+                waits, spooled = self._left(told), self._left(done)
+                left = [*waits, *spooled]
+                if left:
+                    self._spool.add(left)
+        except TransientError:
+            metrics.INTERACTIONS.labels("refused").inc(len(events))
+            raise
+        metrics.INTERACTIONS.labels("spooled" if spooled else "stored").inc(len(events))
+        if left:
+            metrics.FALLBACKS.labels(STREAM).inc()
+        return [STREAM] if left else []
+
+    def _left(self, records: list[Outgoing]) -> list[Outgoing]:
+        """Those of one topic that Kafka did not confirm; it is not asked while it is known to be away."""
+        if not records or records[0].topic in self._away:
+            return records
+        try:
+            self._stream.send(records)
+        except TransientError:
+            self._away.add(records[0].topic)
+            return records
+        return []
 
     def deliver(self) -> None:
-        """Send what waits, the oldest first, until Kafka does not confirm; each file goes when Kafka has all of it."""
+        """Send what waits, the oldest first; each file goes when Kafka has all of it.
+
+        A topic that Kafka does not confirm is left alone until the next time, the others go on.
+        """
         if self._spool is None:
             return
+        failed: set[str] = set()
         try:
-            for names, records in _batches(self._spool):
-                self._steady.send(records)
-                self._away.clear()
-                self._spool.remove(names)
-        except TransientError:
-            return
+            for files in _batches(self._spool):
+                topics = {one.topic for _, records in files for one in records}
+                if topics & failed:
+                    continue
+                if self._sent(self._spool, files):
+                    self._away -= topics
+                else:
+                    failed |= topics
         except OSError as error:
             logger.error("the spool cannot be looked at: %s", error)
-        self._away.clear()
+        self._away &= failed
+
+    def _sent(self, spool: Spool, files: list[File]) -> bool:
+        """Whether Kafka has all of these files; those that it has go."""
+        try:
+            stored, error = self._steady.confirmed([one for _, records in files for one in records])
+        except TransientError:
+            return False
+        answers = iter(stored)
+        there = [all(list(islice(answers, len(records)))) for _, records in files]
+        spool.remove(name for (name, _), whole in zip(files, there, strict=True) if whole)
+        return error is None
 
 
-def _batches(spool: Spool) -> Iterator[tuple[list[str], list[Outgoing]]]:
-    """Files with their records, as many as are sent at once."""
-    names: list[str] = []
-    records: list[Outgoing] = []
+def _batches(spool: Spool) -> Iterator[list[File]]:
+    """Files with their records, as many as are sent at once; those of other topics apart."""
+    waiting: dict[frozenset[str], list[File]] = {}
     for name in spool.look():
-        found = spool.read(name)
-        if found:
-            names.append(name)
-            records += found
-        if len(records) >= _TOGETHER:
-            yield names, records
-            names, records = [], []
-    if records:
-        yield names, records
+        if not (records := spool.read(name)):
+            continue
+        topics = frozenset(one.topic for one in records)
+        files = waiting.setdefault(topics, [])
+        files.append((name, records))
+        if sum(len(held) for _, held in files) >= _TOGETHER:
+            yield waiting.pop(topics)
+    yield from waiting.values()

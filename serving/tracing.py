@@ -8,7 +8,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from bookworks.settings import Settings
 
@@ -54,5 +55,5 @@ def span(name: str) -> Any:
 def headers() -> Headers:
     """The running trace as headers of a Kafka record (W3C Trace Context); none where nothing is recorded."""
     carrier: dict[str, str] = {}
-    propagate.inject(carrier)
+    TraceContextTextMapPropagator().inject(carrier)  # no baggage: a caller may fill it as it likes
     return [(name, value.encode()) for name, value in carrier.items()]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 
 import numpy as np
 
 from analytics.bench.report import Figure
+from bookworks import clock
 from bookworks.adapters import qdrant, redis
 from bookworks.contracts.bundle import vector_collection
-from bookworks.contracts.online import ids_of
 from bookworks.errors import TransientError
 from bookworks.models.bundle import Bundle
+from bookworks.models.online_state import state_of
 from bookworks.models.reader import ReaderState
 from bookworks.settings import Settings
 
@@ -21,12 +23,12 @@ NEAREST, READERS = 200, 200
 def mean_recall(bundle: Bundle, collection: qdrant.Collection, states: Iterable[ReaderState]) -> float:
     """Mean over readers of the share of the exact nearest works that the collection finds; it is closed afterwards."""
     found, n = [], min(NEAREST, len(bundle) - 1)
-    for state in states:
-        vector = bundle.encode_reader(state)
-        exact = np.argpartition(-(bundle.item_vectors @ vector), n)[:n]
-        indices, _ = collection.search(vector, n)
-        found.append(np.isin(exact, indices).mean())
-    collection.close()
+    with closing(collection):
+        for state in states:
+            vector = bundle.encode_reader(state)
+            exact = np.argpartition(-(bundle.item_vectors @ vector), n)[:n]
+            indices, _ = collection.search(vector, n)
+            found.append(np.isin(exact, indices).mean())
     return float(np.mean(found))
 
 
@@ -63,11 +65,11 @@ def of_champion(settings: Settings, readers: Sequence[str]) -> Figure:
 
 
 def _state(bundle: Bundle, reader: str, online: redis.OnlineReader) -> ReaderState:
-    """A reader with the books that the bundle has, the latest last."""
-    weights: dict[int, float] = {}
-    for book in reversed(online.history):
-        works = [bundle.editions.get(id_, id_) for id_ in ids_of(book)]
-        index = next((bundle.index_of[work] for work in works if work in bundle.index_of), None)
-        if index is not None:
-            weights[index] = online.weights.get(book, 1.0)
-    return ReaderState(reader, list(weights), list(weights.values()))
+    """The reader as the service understands it, but for ISBNs in other spellings."""
+
+    def index(*ids: str) -> int | None:
+        works = (bundle.editions.get(one, one) for one in ids)
+        return next((bundle.index_of[work] for work in works if work in bundle.index_of), None)
+
+    state, _ = state_of(bundle, index, reader, online, clock.now())
+    return state

@@ -23,7 +23,10 @@ from bookworks.contracts.topics import INTERACTIONS
 from bookworks.errors import TransientError
 from bookworks.settings import Settings
 
-READERS = "SELECT user_id FROM events FINAL GROUP BY user_id ORDER BY cityHash64(user_id) LIMIT {n:UInt32}"
+READERS = """
+    SELECT user_id FROM events FINAL WHERE ifNull(surface, '') != 'bench'
+    GROUP BY user_id ORDER BY cityHash64(user_id) LIMIT {n:UInt32}
+"""
 WARM_UP = 50
 SHOWN_S, ASKED_EVERY_S = 10.0, 0.005
 

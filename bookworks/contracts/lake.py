@@ -90,7 +90,7 @@ RAW_SCHEMAS: dict[str, pa.Schema] = {
     "readers": pa.schema([
         *_RECORD,
         pa.field("user_id", pa.string(), nullable=False), pa.field("country", pa.string()),
-        pa.field("location", pa.string()), pa.field("age", pa.int64()),
+        pa.field("location", pa.string()), pa.field("age", pa.int64()), pa.field("tastes", pa.list_(pa.string())),
         *_PROVENANCE,
     ]),
     "decisions": pa.schema([

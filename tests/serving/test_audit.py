@@ -6,8 +6,11 @@ import json
 import logging
 
 import pytest
+from fastapi.testclient import TestClient
 
 from serving import audit
+from serving.app import make_app
+from serving.middleware import entrance
 from tests.serving.fakes import KEY
 from tests.serving.test_api import bearer, is_problem, signup
 
@@ -19,6 +22,16 @@ def lines(caplog):
     """What the requests of a test left in the log of `audit`."""
     caplog.set_level(logging.DEBUG)
     return lambda: [json.loads(one.getMessage()) for one in caplog.records if one.name == audit.logger.name]
+
+
+def test_who_asks_about_a_reader_leaves_a_line_as_who_reads_it(platform, key, lines):
+    client = TestClient(entrance(make_app(platform), 20))
+    assert client.head("/v1/users/r001", headers=key).status_code == 200
+    assert client.head("/v1/users/r001/export").status_code == 401
+    assert [(line["method"], line["action"], line["subject"], line["status"]) for line in lines()] == [
+        ("HEAD", "read", "r001", 200),
+        ("HEAD", "export", "r001", 401),
+    ]
 
 
 def short(line):

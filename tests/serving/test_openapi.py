@@ -11,6 +11,7 @@ import uvicorn
 from jsonschema import Draft202012Validator
 
 from serving.app import make_app
+from serving.middleware import entrance
 from serving.problems import MEDIA_TYPE
 from tests.serving.fakes import KEY, FakePlatform, served
 from tests.serving.process import eventually
@@ -22,7 +23,7 @@ from tests.serving.test_process import free_port
 def address(tiny_bundle, tmp_path, monkeypatch) -> Iterator[str]:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     port = free_port()
-    app = make_app(FakePlatform(served(tiny_bundle)))
+    app = entrance(make_app(FakePlatform(served(tiny_bundle))), 20)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -1,11 +1,14 @@
 import time
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import book_of
 from bookworks.errors import BundleError
+from bookworks.models.online_state import age_bin
 from bookworks.models.reader import ReaderState
 from serving import pipeline
 from serving.facets import Facets, Filters
@@ -59,6 +62,26 @@ def test_the_vector_index_is_asked_and_when_it_is_away_the_answer_says_so(one):
         one.vectors.away = False
     assert trace.fallbacks == ["vector_index"]
     assert ids(one, without) == ids(one, with_index)
+
+
+def test_a_vector_index_of_another_catalogue_is_not_believed(one, monkeypatch):
+    n = len(one.bundle)
+    monkeypatch.setattr(one.vectors, "search", lambda *_: (np.array([0, n]), np.array([1.0, 0.5], np.float32)))
+    items, _ = pipeline.recommend(one, "r002", reader("w001"), 10, (), trace := Trace())
+    assert (len(items), trace.fallbacks) == (10, ["vector_index"])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), MemoryError(), SystemError()])
+def test_whatever_befalls_an_optional_part_the_answer_goes_on(one, monkeypatch, error, caplog):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(one.vectors, "search", broken)
+    monkeypatch.setattr(type(one.bundle.ranker.trees), "scores", broken)
+    monkeypatch.setattr(type(one.bundle.ranker.trees), "explained", broken)
+    items, _ = pipeline.recommend(one, "r002", reader("w001"), 10, (), trace := Trace(), explain=True)
+    assert (len(items), trace.fallbacks) == (10, ["vector_index", "ranker"])
+    assert "the ranker failed" in caplog.text
 
 
 def test_without_the_ranker_the_blend_orders_and_the_answer_says_so(one, monkeypatch):
@@ -121,7 +144,7 @@ def test_a_click_changes_the_next_slate(one):
     ],
 )
 def test_age_bin(one, profile, expected):
-    assert pipeline.age_bin(one.bundle, profile) == expected
+    assert age_bin(one.bundle, profile, clock.now().year) == expected
 
 
 def among(one, **filters):

@@ -1,10 +1,13 @@
 """Whatever is refused is named: the field, what came, and in words what is allowed."""
 
+import asyncio
+import json
 import uuid
 
 import pytest
 from fastapi.testclient import TestClient
 
+from serving import middleware
 from serving.app import make_app
 from serving.schemas import PATTERNS
 from tests.serving.fakes import FakePlatform, served
@@ -177,6 +180,35 @@ def test_a_query_parameter_that_the_route_does_not_have(quick, key, method, path
     received = "(not shown)" if "/auth/" in path else "'5'"
     allowed = names or "no parameter after the path"
     is_problem(answer, 422, field="query.m", received=received, allowed=allowed)
+
+
+def test_a_query_parameter_that_comes_twice(quick):
+    told = is_problem(quick.get("/v1/books/w001/similar?n=1&n=2"), 422)
+    assert (told["field"], told["received"], told["allowed"]) == ("query.n", "'1, 2'", "one value")
+
+
+def test_a_body_that_comes_slowly(tiny_bundle, monkeypatch):
+    monkeypatch.setattr(middleware, "BODY_S", 0.05)
+    sent = []
+
+    async def trickle():
+        await asyncio.sleep(0.04)
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/recommend", "raw_path": b"/v1/recommend", "query_string": b"",
+        "headers": [(b"content-length", b"100"), (b"content-type", b"application/json")], "client": ("127.0.0.1", 5),
+    }  # fmt: skip
+    app = middleware.entrance(make_app(FakePlatform(served(tiny_bundle))), 20)
+    asyncio.run(app(scope, trickle, send))
+    told = json.loads(sent[1]["body"])
+    assert (sent[0]["status"], told["status"], told["field"]) == (408, 408, "body")
+    headers = dict(sent[0]["headers"])
+    assert (headers[b"connection"], headers[b"content-type"]) == (b"close", b"application/problem+json")
+    assert headers[b"x-request-id"]
 
 
 def test_every_route_is_held_to_its_parameters(quick):

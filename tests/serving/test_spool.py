@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from kafka.errors import KafkaTimeoutError
 from prometheus_client import REGISTRY
 
-from bookworks.contracts.records import Event
+from bookworks.contracts.records import Event, Reader
 from bookworks.contracts.topics import INTERACTIONS
 from bookworks.errors import SettingError, TransientError
 from serving import decisions, spool
@@ -39,20 +39,20 @@ class Broker:
     """Kafka behind a producer: keeps what it confirms; away, or away after so many records, when told so."""
 
     def __init__(self):
-        self.kept, self.away, self.left, self.tries = [], False, None, 0
+        self.kept, self.away, self.left, self.tries, self.refused = [], False, None, 0, None
 
     def send(self, topic, key, value, headers):
         self.tries += 1
         if self.left is not None:
             self.left -= 1
-        if self.away or (self.left is not None and self.left < 0):
+        if self.away or topic == self.refused or (self.left is not None and self.left < 0):
             return Answer().failure(KafkaTimeoutError("away"))
         self.kept.append((topic, key, value, headers))
         return Answer().success(None)
 
     @property
     def ids(self):
-        return [json.loads(value)["event_id"] for _, _, value, _ in self.kept]
+        return [json.loads(value)["event_id"] for topic, _, value, _ in self.kept if topic == "interactions"]
 
     def close(self, timeout):
         pass
@@ -389,6 +389,44 @@ def test_who_signs_up_and_what_is_forgotten_wait_on_the_disk_too(platform, clien
     assert told[:2] == [("readers", None), ("interactions", "shelve")]
     assert set(told[2:]) == {("interactions", "forget")}
     assert names(folder) == []
+
+
+def test_trouble_of_one_topic_holds_up_no_other(intake, broker, folder):
+    reader = Reader(source="service", received_at=datetime.now(UTC), user_id="u")
+    broker.refused = "readers"
+    loved, others = event(), [event() for _ in range(3)]
+    assert intake.take([loved], reader) == ["stream"]
+    assert [intake.take([one]) for one in others] == [[], [], []]
+    assert broker.ids == ids_of(loved, *others)
+    spooled(intake, broker, waits := event())
+    for _ in range(2):
+        intake.deliver()
+    assert broker.ids == ids_of(loved, *others, waits)
+    assert len(names(folder)) == 1
+    broker.refused = None
+    intake.deliver()
+    assert (names(folder), broker.kept[-1][0]) == ([], "readers")
+
+
+def test_what_kafka_has_is_not_sent_again_with_what_it_has_not(intake, broker, folder):
+    spooled(intake, broker, *(batch := [event() for _ in range(5)]))
+    broker.left = 2
+    intake.deliver()
+    assert len(names(folder)) == 3
+    broker.left = None
+    intake.deliver()
+    assert (sorted(broker.ids), names(folder)) == (sorted(ids_of(*batch)), [])
+
+
+def test_what_waits_is_counted_and_nobody_else_reads_it(platform, client, key, folder):
+    platform.settings.interactions_spool_dir, platform.stream.away = folder, True
+    counted = {"bookworks_interactions_total": {"result": "spooled"}, "bookworks_fallbacks_total": {"part": "stream"}}
+    before = {name: REGISTRY.get_sample_value(name, labels) or 0 for name, labels in counted.items()}
+    door = {"username": "ada", "password": "a long pass phrase", "tastes": {"books": ["w005", "w006"]}}
+    assert client.post("/v1/auth/signup", json=door).status_code == 201
+    added = [REGISTRY.get_sample_value(name, labels) - before[name] for name, labels in counted.items()]
+    assert added == [2, 1], "two loved books, one request"
+    assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600]
 
 
 def test_nobody_signs_up_where_neither_kafka_nor_the_disk_takes_the_record(platform, client, folder):
