@@ -26,6 +26,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 import psutil
 
 from analytics.bench import recall
@@ -90,7 +91,7 @@ def measure(
     for size, ranked in product(sizes, candidates):
         place = made(settings, size, ranked)
         name = f"{size}" if ranked else f"{size}_without_ranker"
-        figures += [vector_recall(place, name)]
+        figures += vector_recall(place, name, size)
         with histories(settings, size) as readers, running(settings, place) as service:
             figures += [Figure(f"start_{name}", "s", [service.start_s])]
             for count in callers:
@@ -130,27 +131,40 @@ def made(settings: Settings, size: int, candidates: int) -> Place:
     return place
 
 
-def vector_recall(place: Place, name: str) -> Figure:
-    """Share of the exact nearest works of readers' vectors that the vector engine finds."""
-    bundle = Bundle.load(place.bundle)
-    collection = recall.opened(qdrant.EdgeStore(place.vectors), place.bundle.name)
-    states = [ReaderState(user) for user in list(bundle.users)[: recall.READERS]]
-    return Figure(
-        f"vector_recall_at_{recall.NEAREST}_{name}", "share", [recall.mean_recall(bundle, collection, states)]
-    )
+def vector_recall(place: Place, name: str, size: int) -> list[Figure]:
+    """Share of the exact nearest works of readers' vectors that the vector engine finds.
+
+    Of trained readers by their own vectors, and with the histories of the load, which are drawn at random: means of works
+    that no reader would have put together, the hardest to find what is near to.
+    """
+    bundle, found = Bundle.load(place.bundle), []
+    users = list(bundle.users)[: recall.READERS]
+    read = [list(dict.fromkeys(works)) for works in read_by(size).tolist()]
+    for what, states in (
+        ("", [ReaderState(user) for user in users]),
+        ("_with_history", [ReaderState(user, works) for user, works in zip(users, read, strict=False)]),
+    ):
+        collection = recall.opened(qdrant.EdgeStore(place.vectors), place.bundle.name)
+        share = recall.mean_recall(bundle, collection, states)
+        found.append(Figure(f"vector_recall_at_{recall.NEAREST}{what}_{name}", "share", [share]))
+    return found
+
+
+def read_by(size: int) -> npt.NDArray[np.int64]:
+    """The works that the readers of the load have read, popular ones more often, [READERS, HISTORY]; some twice."""
+    drawn = np.random.default_rng(size).pareto(0.8, (READERS, HISTORY)) * 20
+    return np.minimum(drawn, size - 1).astype(np.int64)
 
 
 @contextmanager
 def histories(settings: Settings, size: int) -> Iterator[list[str]]:
     """Readers with a history in Redis, which is removed at the end."""
-    rng, now = np.random.default_rng(size), clock.now()
-    client = redis.connect(settings)
+    client, now = redis.connect(settings), clock.now()
     readers = [f"bench-{uuid.uuid4()}" for _ in range(READERS)]
-    popular = np.minimum(rng.pareto(0.8, (READERS, HISTORY)) * 20, size - 1).astype(np.int64)
     events = [
         Event(source="bench", received_at=now, occurred_at=now - timedelta(minutes=at), event_id=str(uuid.uuid4()),
               kind="shelve", user_id=reader, work_id=f"w{work:07d}")
-        for reader, works in zip(readers, popular.tolist(), strict=True)
+        for reader, works in zip(readers, read_by(size).tolist(), strict=True)
         for at, work in enumerate(works)
     ]  # fmt: skip
     try:

@@ -30,7 +30,7 @@ Hits = tuple[npt.NDArray[np.int64], Vectors]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _BATCH = 1000
-_HNSW_M, _HNSW_EF_CONSTRUCT, _FULL_SCAN_KB = 16, 128, 4000
+_HNSW_M, _HNSW_EF_CONSTRUCT, _FULL_SCAN_KB = 24, 200, 4000
 _EF_PER_HIT = 3  # entries that a search looks at for each point that it is asked for
 _ABANDONED_S = 3600
 

@@ -108,7 +108,9 @@ def test_a_made_up_catalogue_serves_and_its_vectors_are_found(tmp_path: Path) ->
     assert (len(found.indices), found.tier) == (20, "warm")
     written = place.bundle.stat().st_mtime_ns
     assert sized.made(Settings(state_dir=tmp_path), 1500, 50).bundle.stat().st_mtime_ns == written
-    assert sized.vector_recall(place, "1500").rounds[0] > 0.9
+    own, with_history = sized.vector_recall(place, "1500", 1500)
+    assert with_history.name == "vector_recall_at_200_with_history_1500"
+    assert min(own.rounds[0], with_history.rounds[0]) > 0.9
 
 
 def test_without_a_load_program_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
