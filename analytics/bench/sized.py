@@ -134,8 +134,8 @@ def made(settings: Settings, size: int, candidates: int) -> Place:
 def vector_recall(place: Place, name: str, size: int) -> list[Figure]:
     """Share of the exact nearest works of readers' vectors that the vector engine finds.
 
-    Of trained readers by their own vectors, and with the histories of the load, which are drawn at random: means of works
-    that no reader would have put together, the hardest to find what is near to.
+    Of trained readers by their own vectors, and with the histories of the load, which are drawn at random: means of
+    works that no reader would have put together, the hardest to find what is near to.
     """
     bundle, found = Bundle.load(place.bundle), []
     users = list(bundle.users)[: recall.READERS]
