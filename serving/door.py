@@ -24,6 +24,7 @@ from serving.sessions import Session
 router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[rates.by_address("auth")])
 SURFACE = "signup"
 _LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long, and only two are made at once
+_SIGN_UPS = Lane("sign-ups", threads=2, waiting_max=8)  # they wait for Kafka, too: log-ins must not wait behind them
 
 
 @router.post(
@@ -36,7 +37,7 @@ _LANE = Lane("the door", threads=4, waiting_max=16)  # password hashes take long
 async def signup(body: schemas.SignupRequest, request: Request) -> Any:
     """Make an account, with what the reader likes, and give tokens. The loved books count as read."""
     platform = platform_of(request)
-    answer = await _LANE.run(lambda: sign_up(platform, body))
+    answer = await _SIGN_UPS.run(lambda: sign_up(platform, body))
     audit.concerns(request, answer["user_id"])
     return answer
 

@@ -497,11 +497,14 @@ def test_failed_logins_are_limited_and_a_success_begins_anew(client, platform):
 
 
 def test_a_crowd_at_the_door_does_not_hold_up_recommendations(client, key, monkeypatch):
-    monkeypatch.setattr(door._LANE, "waiting", 16)
+    login = {"username": "ada", "password": "x"}
+    monkeypatch.setattr(door._SIGN_UPS, "waiting", 8)
     answer = signup(client)
     is_problem(answer, 503)
     assert answer.headers["Retry-After"]
-    is_problem(client.post("/v1/auth/login", json={"username": "ada", "password": "x"}), 503)
+    is_problem(client.post("/v1/auth/login", json=login), 401)
+    monkeypatch.setattr(door._LANE, "waiting", 16)
+    is_problem(client.post("/v1/auth/login", json=login), 503)
     assert client.post("/v1/recommend", json={"user_id": "u"}, headers=key).status_code == 200
 
 

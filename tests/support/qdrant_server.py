@@ -41,7 +41,7 @@ def app(store: EdgeStore) -> Starlette:
         return opened[name]
 
     async def exists(request: Request) -> JSONResponse:
-        return _result({"exists": store.open(request.path_params["name"]) is not None})
+        return _result({"exists": request.path_params["name"] in store.names()})
 
     async def aliases(_: Request) -> JSONResponse:
         return _result({"aliases": []})
