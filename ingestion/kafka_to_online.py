@@ -54,7 +54,7 @@ class OnlineSink:
 
 
 def _profiles(readers: list[Reader]) -> dict[str, dict[str, Any]]:
-    """What is known of each reader; of several rows the last counts. The service bins the age as its bundle does."""
+    """What is known of each reader; of several rows the last that tells counts. The service bins the age."""
     found: dict[str, dict[str, Any]] = {}
     for reader in readers:
         profile = {
@@ -62,8 +62,9 @@ def _profiles(readers: list[Reader]) -> dict[str, dict[str, Any]]:
             "birth_year": _birth_year(reader),
             "tastes": reader.tastes or None,
         }
-        if any(value is not None for value in profile.values()):
-            found[reader.user_id] = profile
+        told = {name: value for name, value in profile.items() if value is not None}
+        if told:
+            found.setdefault(reader.user_id, {}).update(told)
     return found
 
 

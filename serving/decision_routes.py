@@ -47,7 +47,7 @@ def decision(
 @router.post(
     "/why-not",
     response_model=schemas.WhyNotResponse,
-    responses=routes.problems(400, 401, 403, 413, 415, 422, 429, 503),
+    responses=routes.problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
     summary="Why a book is not in a slate",
 )
 def why_not(body: schemas.WhyNotRequest, caller: RecommendCaller, request: Request) -> Any:

@@ -31,7 +31,7 @@ _SIGN_UPS = Lane("sign-ups", threads=2, waiting_max=8)  # they wait for Kafka, t
     "/signup",
     status_code=201,
     response_model=schemas.SignupResponse,
-    responses=problems(400, 409, 413, 415, 422, 429, 503),
+    responses=problems(400, 408, 409, 413, 415, 422, 429, 503),
     summary="A new reader",
 )
 async def signup(body: schemas.SignupRequest, request: Request) -> Any:
@@ -48,7 +48,7 @@ def sign_up(platform: Platform, body: schemas.SignupRequest) -> dict[str, Any]:
     When the account then cannot be made, a record stays of a reader who never comes, which harms nothing.
 
     Raises:
-        Problem: 409, the name is taken; 503, Kafka did not confirm, there is no spool, and there is no account.
+        Problem: 409, the name is taken; 503, neither Kafka nor the spool took the record, and there is no account.
         TransientError: Postgres does not answer.
     """
     if platform.accounts.by_name(body.username) is not None:
@@ -154,7 +154,7 @@ def _tell_history(platform: Platform, user_id: str, profile: dict[str, Any], lov
 @router.post(
     "/login",
     response_model=schemas.TokenResponse,
-    responses=problems(400, 401, 413, 415, 422, 429, 503),
+    responses=problems(400, 401, 408, 413, 415, 422, 429, 503),
     summary="Tokens for a reader",
 )
 async def login(body: schemas.LoginRequest, request: Request) -> Any:
@@ -202,7 +202,7 @@ def _count(platform: Platform, who: str) -> None:
 @router.post(
     "/refresh",
     response_model=schemas.TokenResponse,
-    responses=problems(400, 401, 413, 415, 422, 429, 503),
+    responses=problems(400, 401, 408, 413, 415, 422, 429, 503),
     summary="The next tokens of a session",
 )
 async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
@@ -224,7 +224,7 @@ async def refresh(body: schemas.RefreshRequest, request: Request) -> Any:
     "/logout",
     status_code=204,
     response_class=Response,
-    responses=problems(400, 413, 415, 422, 429, 503),
+    responses=problems(400, 408, 413, 415, 422, 429, 503),
     summary="End a session",
 )
 async def logout(body: schemas.RefreshRequest, request: Request) -> None:

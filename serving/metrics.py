@@ -15,7 +15,7 @@ ANSWERS_DROPPED = Counter("bookworks_answers_not_kept", "Answers that are not fo
 INTERACTIONS = Counter("bookworks_interactions", "Interactions posted, by result.", ["result"])
 SPOOL_FILES = Gauge(
     "bookworks_spool_files",
-    "Files of interactions that wait for Kafka, or are broken and set aside.",
+    "Files of what readers did that wait for Kafka, or are broken and set aside.",
     ["state"],
     multiprocess_mode="livemostrecent",
 )

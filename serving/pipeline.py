@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from cachetools import TTLCache
 
 from bookworks import clock
 from bookworks.adapters.redis import OnlineReader
 from bookworks.contracts.online import ids_of
 from bookworks.countries import country_code
-from bookworks.errors import BookworksError, TerminalError
+from bookworks.errors import TerminalError, TransientError
 from bookworks.models.bundle import Bundle, Candidates, Order, Scored, without
 from bookworks.models.fusion import fused
 from bookworks.models.online_state import state_of
@@ -27,6 +29,7 @@ from serving.facets import Bools, Filters
 from serving.paths import Path, paths_to
 
 logger = logging.getLogger("bookworks.serving")
+_SAID, _SAYING = TTLCache[str, bool](100, ttl=60.0), threading.Lock()
 
 N_NEAREST = 200
 NARROW = 5000  # so few works that filters let through all have their vectors looked at
@@ -199,12 +202,20 @@ def nearest(served: Served, vector: Any, limit: int, trace: Trace) -> Any:
         try:
             indices, _ = served.vectors_breaker.call(lambda: collection.search(vector, limit))
             return _within_catalogue(served, indices)
-        except BookworksError:
+        except TransientError:
             pass
         except Exception:  # an optional part costs no answer, whatever befalls it
-            logger.exception("the vector index failed")
+            _say("the vector index failed")
     trace.without(VECTORS)
     return None
+
+
+def _say(what: str) -> None:
+    """Log the running exception, of each kind once a minute: a lasting fault would fill the disk."""
+    with _SAYING:
+        told, _SAID[what] = what in _SAID, True
+    if not told:
+        logger.exception(what)
 
 
 def _within_catalogue(served: Served, indices: Any) -> Any:
@@ -243,7 +254,7 @@ def rank_step(served: Served, state: ReaderState, scored: Scored, banned: Iterab
         try:
             return served.bundle.ranked(state, scored, banned)
         except Exception:  # an optional part costs no answer, whatever befalls it
-            logger.exception("the ranker failed")
+            _say("the ranker failed")
     trace.without(RANKER)
     return Order(scored.works, without(scored, set(banned)))
 
@@ -254,7 +265,7 @@ def explain_step(bundle: Bundle, order: Order, chosen: list[int], trace: Trace) 
         try:
             return bundle.explained(order, chosen)
         except Exception:  # an optional part costs no answer, whatever befalls it
-            logger.exception("the ranker explains nothing")
+            _say("the ranker explains nothing")
     trace.without(RANKER)
     return [None] * len(chosen)
 

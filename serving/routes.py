@@ -63,6 +63,7 @@ _PROBLEMS: dict[int, tuple[str, dict[str, str]]] = {  # of each status what it s
         {"field": "body.events.0.occurred_at", "received": "2198-12-31 23:59:59+00:00", "allowed": "until now"},
     ),
     410: ("The cursor is of a bundle that serves no more.", {"field": cursor.FIELD, "todo": "ask for the first page."}),
+    408: ("The body did not come in time.", {"field": "body", "allowed": "all of it within 10 s"}),
     413: ("The body is larger than 1 MiB.", {"field": "body", "allowed": "1048576 bytes"}),
     415: ("The body does not say that it is JSON.", {"field": "header.Content-Type", "allowed": "application/json"}),
     422: (
@@ -116,7 +117,7 @@ def new_id() -> str:
 @router.post(
     "/recommend",
     response_model=schemas.RecommendResponse,
-    responses=problems(400, 401, 403, 410, 413, 415, 422, 429, 503),
+    responses=problems(400, 401, 403, 408, 410, 413, 415, 422, 429, 503),
     tags=["books"],
     summary="Books for a reader",
 )
@@ -345,7 +346,7 @@ def similar(
 @router.post(
     "/interactions",
     response_model=schemas.InteractionsResponse,
-    responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503),
+    responses=problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
     tags=["readers"],
     summary="What readers did",
 )
@@ -374,7 +375,9 @@ def store(platform: Platform, events: Sequence[Event]) -> list[str]:
     try:
         fallbacks = platform.intake.take(events)
     except TransientError as error:
+        metrics.INTERACTIONS.labels("refused").inc(len(events))
         raise unavailable(error) from error
+    metrics.INTERACTIONS.labels("spooled" if fallbacks else "stored").inc(len(events))
     try:
         platform.history.remember(events)
     except TransientError:

@@ -11,11 +11,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import uuid_utils
 from pydantic import BaseModel, Field
@@ -31,7 +30,8 @@ from serving.repeat import Repeated
 logger = logging.getLogger("bookworks.serving")
 
 STREAM = "stream"
-_WAITING, _HALF, _BAD = ".jsonl", ".tmp", ".bad"
+_ENDS = {READERS.name: ".readers", INTERACTIONS.name: ".jsonl"}  # of a file's name, by the topic of its records
+_HALF, _BAD = ".tmp", ".bad"
 _ABANDONED_S = 60.0  # nobody writes one file for so long
 _BLOCK = 4096  # what the smallest file takes on a disk
 _TEXT_MAX = 64 * 1024  # far above any event, far below what Kafka takes
@@ -47,33 +47,24 @@ _STEADY = {
 }
 
 
-File = tuple[str, list[Outgoing]]  # its name, and what is in it
-
-
 class Line(BaseModel):
     """A line of a file: a record as it goes to Kafka."""
 
-    topic: Literal["interactions", "readers"] = "interactions"  # what has none was written before there were two
     key: str = Field(max_length=_TEXT_MAX)
     value: str = Field(max_length=_TEXT_MAX, description="JSON, as text.")
     headers: list[tuple[str, str]]
 
 
 def encoded(records: Iterable[Outgoing]) -> bytes:
-    """The content of a file."""
+    """The content of a file, whose name tells the topic."""
     lines = [
-        Line(
-            topic=topic,
-            key=key.decode(),
-            value=value.decode(),
-            headers=[(name, text.decode()) for name, text in headers],
-        )
-        for topic, key, value, headers in records
+        Line(key=key.decode(), value=value.decode(), headers=[(name, text.decode()) for name, text in headers])
+        for _, key, value, headers in records
     ]
     return b"".join(line.model_dump_json().encode() + b"\n" for line in lines)
 
 
-def decoded(content: bytes) -> list[Outgoing]:
+def decoded(content: bytes, topic: str) -> list[Outgoing]:
     """The records of a file.
 
     Raises:
@@ -83,9 +74,7 @@ def decoded(content: bytes) -> list[Outgoing]:
     if not lines or not content.endswith(b"\n"):
         raise ValueError("it ends too early")
     return [
-        Outgoing(
-            line.topic, line.key.encode(), line.value.encode(), [(name, text.encode()) for name, text in line.headers]
-        )
+        Outgoing(topic, line.key.encode(), line.value.encode(), [(name, text.encode()) for name, text in line.headers])
         for line in lines
     ]
 
@@ -103,8 +92,8 @@ class Spool:
         self._lock, self._taken = threading.Lock(), 0
         self._sent: set[str] = set()  # and not removed: the disk refused
 
-    def add(self, records: Iterable[Outgoing]) -> None:
-        """Keep a batch: when this returns it is on the disk for good.
+    def add(self, topic: str, records: Iterable[Outgoing]) -> None:
+        """Keep a batch of one topic: when this returns it is on the disk for good.
 
         Raises:
             TransientError: the spool is full, or the disk is, or does not work; nothing of the batch is left.
@@ -112,7 +101,7 @@ class Spool:
         content = encoded(records)
         try:
             self._take(_on_disk(len(content)))
-            _write(self._folder, content)
+            _write(self._folder, content, _ENDS[topic])
         except OSError as error:
             logger.warning("the spool takes nothing: %s", error)
             raise TransientError(
@@ -134,17 +123,17 @@ class Spool:
                 self._set_aside(name, "it was left half written")
         stuck = self._sent & found.keys()
         self.remove(stuck)
-        waiting = sorted(name for name in found.keys() - stuck if name.endswith(_WAITING))
+        waiting = sorted(name for name in found.keys() - stuck if name.endswith(tuple(_ENDS.values())))
         with self._lock:
             self._taken = sum(size for size, _ in found.values())
         metrics.SPOOL_FILES.labels("waiting").set(len(waiting))
         metrics.SPOOL_FILES.labels("bad").set(sum(name.endswith(_BAD) for name in found))
         return waiting
 
-    def read(self, name: str) -> list[Outgoing]:
+    def read(self, name: str, topic: str) -> list[Outgoing]:
         """The records of a file; none where another worker has sent it, or it is broken and set aside."""
         try:
-            return decoded((self._folder / name).read_bytes())
+            return decoded((self._folder / name).read_bytes(), topic)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -187,14 +176,14 @@ def _files(folder: Path) -> Iterator[tuple[str, int, float]]:
                 yield entry.name, _on_disk(found.st_size), found.st_mtime
 
 
-def _write(folder: Path, content: bytes) -> None:
+def _write(folder: Path, content: bytes, end: str) -> None:
     """A new file, whole and synced.
 
     Raises:
         OSError: it is not, and no part of it is left.
     """
     name = str(uuid_utils.uuid7())
-    half, whole = folder / f"{name}{_HALF}", folder / f"{name}{_WAITING}"
+    half, whole = folder / f"{name}{_HALF}", folder / f"{name}{end}"
     try:
         with open(half, "xb", opener=_private) as file:
             file.write(content)
@@ -253,76 +242,71 @@ class Intake:
             TransientError: Kafka did not confirm all, and there is no spool or it took nothing.
         """
         told, done = outgoing(READERS, [reader] if reader else []), outgoing(INTERACTIONS, events)
-        try:
-            if self._spool is None:
-                self._stream.send([*told, *done])
-                left, spooled = [], []
-            else:
-                waits, spooled = self._left(told), self._left(done)
-                left = [*waits, *spooled]
-                if left:
-                    self._spool.add(left)
-        except TransientError:
-            metrics.INTERACTIONS.labels("refused").inc(len(events))
-            raise
-        metrics.INTERACTIONS.labels("spooled" if spooled else "stored").inc(len(events))
-        if left:
-            metrics.FALLBACKS.labels(STREAM).inc()
-        return [STREAM] if left else []
+        if self._spool is None:
+            self._stream.send([*told, *done])
+            return []
+        left = self._left([*told, *done])
+        if not left:
+            return []
+        for topic in _ENDS:  # the reader first: an account has its record, whatever comes of the loved books
+            if waiting := [one for one in left if one.topic == topic]:
+                self._spool.add(topic, waiting)
+        metrics.FALLBACKS.labels(STREAM).inc()
+        return [STREAM]
 
     def _left(self, records: list[Outgoing]) -> list[Outgoing]:
-        """Those of one topic that Kafka did not confirm; it is not asked while it is known to be away."""
-        if not records or records[0].topic in self._away:
-            return records
+        """Those that Kafka did not confirm; of a topic that is known to be away it is not asked."""
+        asked = [one for one in records if one.topic not in self._away]
         try:
-            self._stream.send(records)
+            stored, _ = self._stream.confirmed(asked) if asked else ([], None)
         except TransientError:
-            self._away.add(records[0].topic)
-            return records
-        return []
+            stored = [False] * len(asked)
+        there = dict(zip(map(id, asked), stored, strict=True))
+        left = [one for one in records if not there.get(id(one))]
+        self._away.update(one.topic for one in left)
+        return left
 
     def deliver(self) -> None:
-        """Send what waits, the oldest first; each file goes when Kafka has all of it.
+        """Send what waits, of each topic the oldest first, until Kafka does not confirm.
 
-        A topic that Kafka does not confirm is left alone until the next time, the others go on.
+        A file goes when Kafka has all of it.
         """
         if self._spool is None:
             return
-        failed: set[str] = set()
         try:
-            for files in _batches(self._spool):
-                topics = {one.topic for _, records in files for one in records}
-                if topics & failed:
-                    continue
-                if self._sent(self._spool, files):
-                    self._away -= topics
-                else:
-                    failed |= topics
+            waiting = self._spool.look()
         except OSError as error:
             logger.error("the spool cannot be looked at: %s", error)
-        self._away &= failed
+            waiting = []
+        for topic, end in _ENDS.items():
+            files = _batches(self._spool, topic, [name for name in waiting if name.endswith(end)])
+            if all(self._sent(self._spool, topic, batch) for batch in files):
+                self._away.discard(topic)
 
-    def _sent(self, spool: Spool, files: list[File]) -> bool:
+    def _sent(self, spool: Spool, topic: str, files: Mapping[str, list[Outgoing]]) -> bool:
         """Whether Kafka has all of these files; those that it has go."""
         try:
-            stored, error = self._steady.confirmed([one for _, records in files for one in records])
+            stored, error = self._steady.confirmed([one for records in files.values() for one in records])
         except TransientError:
             return False
+        if any(stored):
+            self._away.discard(topic)
         answers = iter(stored)
-        there = [all(list(islice(answers, len(records)))) for _, records in files]
-        spool.remove(name for (name, _), whole in zip(files, there, strict=True) if whole)
+        there = {name: all(list(islice(answers, len(records)))) for name, records in files.items()}
+        spool.remove(name for name, whole in there.items() if whole)
         return error is None
 
 
-def _batches(spool: Spool) -> Iterator[list[File]]:
-    """Files with their records, as many as are sent at once; those of other topics apart."""
-    waiting: dict[frozenset[str], list[File]] = {}
-    for name in spool.look():
-        if not (records := spool.read(name)):
-            continue
-        topics = frozenset(one.topic for one in records)
-        files = waiting.setdefault(topics, [])
-        files.append((name, records))
-        if sum(len(held) for _, held in files) >= _TOGETHER:
-            yield waiting.pop(topics)
-    yield from waiting.values()
+def _batches(spool: Spool, topic: str, names: Iterable[str]) -> Iterator[dict[str, list[Outgoing]]]:
+    """Files with their records, as many as are sent at once."""
+    files: dict[str, list[Outgoing]] = {}
+    length = 0
+    for name in names:
+        if records := spool.read(name, topic):
+            files[name] = records
+            length += len(records)
+        if length >= _TOGETHER:
+            yield files
+            files, length = {}, 0
+    if files:
+        yield files

@@ -55,5 +55,5 @@ def span(name: str) -> Any:
 def headers() -> Headers:
     """The running trace as headers of a Kafka record (W3C Trace Context); none where nothing is recorded."""
     carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)  # no baggage: a caller may fill it as it likes
+    TraceContextTextMapPropagator().inject(carrier)  # not a caller's baggage, which may be long
     return [(name, value.encode()) for name, value in carrier.items()]

@@ -47,8 +47,8 @@ def serving_command(
         setting["workers"] = settings.service_workers
         report.write(settings, "serving-sized", figures, setting, out)
         return
-    figures = serving.measure(settings, requests, rounds) + serving.events_shown(settings, requests)
-    figures += [recall.of_champion(settings, serving.readers_of(settings, recall.READERS))]
+    figures = [recall.of_champion(settings, serving.readers_of(settings, recall.READERS))]
+    figures += serving.measure(settings, requests, rounds) + serving.events_shown(settings, requests)
     report.write(settings, "serving", figures, {"requests": requests, "callers": 1}, out)
 
 

@@ -134,7 +134,7 @@ class Reader(Record):
     country: str | None = None
     location: str | None = None
     age: int | None = Field(None, ge=0, le=1000)
-    tastes: list[str] = []  # names of authors and subjects that the reader likes
+    tastes: list[str] | None = None  # names of authors and subjects that the reader likes
 
 
 ContextText = Annotated[str, Field(max_length=200)]

@@ -14,11 +14,10 @@ def test_what_a_reader_said_at_the_door_outlives_a_redis_that_was_away():
     told = [reader("u", country="DE", age=40, tastes=["Agatha Christie", "crime"]), reader("v", tastes=["poetry"])]
     assert _profiles(told) == {
         "u": {"country": "DE", "birth_year": 1986, "tastes": ["Agatha Christie", "crime"]},
-        "v": {"country": None, "birth_year": None, "tastes": ["poetry"]},
+        "v": {"tastes": ["poetry"]},
     }
 
 
 def test_a_file_of_readers_without_tastes_takes_none_away():
-    assert _profiles([reader("u", country="DE"), reader("w")]) == {
-        "u": {"country": "DE", "birth_year": None, "tastes": None}
-    }
+    rows = [reader("u", tastes=["poetry"], country="FR"), reader("u", country="DE"), reader("w", tastes=None)]
+    assert _profiles(rows) == {"u": {"country": "DE", "tastes": ["poetry"]}}

@@ -149,6 +149,10 @@ class FakeStream:
             else:
                 self.events.append(Event.model_validate_json(one.value))
 
+    def confirmed(self, records: Sequence[Outgoing]) -> tuple[list[bool], Exception | None]:
+        self.send(records)
+        return [True] * len(records), None
+
 
 class FakeAccounts:
     """Postgres in a dictionary."""

@@ -64,11 +64,17 @@ def test_the_vector_index_is_asked_and_when_it_is_away_the_answer_says_so(one):
     assert ids(one, without) == ids(one, with_index)
 
 
-def test_a_vector_index_of_another_catalogue_is_not_believed(one, monkeypatch):
+@pytest.fixture(autouse=True)
+def nothing_said_yet():
+    pipeline._SAID.clear()
+
+
+def test_a_vector_index_that_leads_out_of_the_catalogue_is_not_believed(one, monkeypatch, caplog):
     n = len(one.bundle)
     monkeypatch.setattr(one.vectors, "search", lambda *_: (np.array([0, n]), np.array([1.0, 0.5], np.float32)))
     items, _ = pipeline.recommend(one, "r002", reader("w001"), 10, (), trace := Trace())
     assert (len(items), trace.fallbacks) == (10, ["vector_index"])
+    assert "works that the bundle does not have" in caplog.text
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), MemoryError(), SystemError()])
@@ -81,7 +87,8 @@ def test_whatever_befalls_an_optional_part_the_answer_goes_on(one, monkeypatch, 
     monkeypatch.setattr(type(one.bundle.ranker.trees), "explained", broken)
     items, _ = pipeline.recommend(one, "r002", reader("w001"), 10, (), trace := Trace(), explain=True)
     assert (len(items), trace.fallbacks) == (10, ["vector_index", "ranker"])
-    assert "the ranker failed" in caplog.text
+    pipeline.recommend(one, "r002", reader("w001"), 10, (), Trace())
+    assert caplog.text.count("the ranker failed") == 1, "not again within a minute"
 
 
 def test_without_the_ranker_the_blend_orders_and_the_answer_says_so(one, monkeypatch):

@@ -108,7 +108,7 @@ def test_a_qdrant_server_may_end_or_hang(stack, tmp_path):
     for notes in (there, ended, hanging):
         assert not notes.unexplained
         assert notes.outcomes["recommend 200"] > 5
-        assert max(notes.milliseconds) < 3000
+        assert max(notes.milliseconds) < 5000
     assert not there.fallbacks
     for notes in (ended, hanging):
         assert notes.fallbacks["recommend vector_index"]
