@@ -23,10 +23,12 @@ while others worked on the machine; dense lists and HTTP come on top in the serv
 grew; about half of it is free again for what comes next.
 
 `failures` counts calls of all kinds while one part after the other is away: answered, refused as docs/users/service.md
-says, and all else, `unexplained`. Tests ran beside it: its milliseconds are no measure of the service.
+says, made with a named fallback, and all else, `unexplained`. Airflow and a review ran beside it: its milliseconds are
+no measure of the service.
 
-`serving-sized-270000` is of a later commit than `serving-sized`, in an hour in which the machine gave the no-op
-endpoint 3,900 answers a second to 16 callers: of the two only the ratios to that baseline can be compared.
+`serving-sized…` come from a machine whose speed changes within minutes by half: rounds of one run differ by that, so
+compare ratios to the no-op endpoint, and read the 99th percentile with its spread. `serving-book-crossing` is of the
+real catalogue, with the rest of the platform beside the service.
 """
 
 
