@@ -17,7 +17,7 @@ import numpy as np
 
 from bookworks.adapters import qdrant, registry
 from bookworks.adapters.qdrant import Collection, VectorStore
-from bookworks.contracts.bundle import CHAMPION, vector_collection
+from bookworks.contracts.bundle import CHAMPION, LAST_CHAMPION, vector_collection
 from bookworks.errors import BookworksError, BundleError, TerminalError, TransientError
 from bookworks.models.bundle import Bundle
 from bookworks.models.bundle_files import check_files
@@ -32,7 +32,6 @@ from serving.rules import Rules
 
 logger = logging.getLogger("bookworks.serving")
 
-LAST_CHAMPION = "champion"  # file in the cache: the version that served last
 _KEPT = 3
 _WARM_UP_CALLS = 5
 _REFUSED_AGAIN_S = 60.0

@@ -58,12 +58,12 @@ _PROBLEMS: dict[int, tuple[str, dict[str, str]]] = {  # of each status what it s
     401: ("No token or key, or a wrong or expired one.", {"allowed": "a good token or key", "todo": SAY_WHO}),
     403: ("A reader asked for another, or the key lacks the scope.", {"allowed": "your own user_id or none"}),
     404: ("There is no such thing.", {"received": "nothing", "allowed": "an id of one that is there"}),
+    408: ("The body did not come in time.", {"field": "body", "allowed": "all of it within 10 s"}),
     409: (
         "The name is taken; the event is yet to happen, or another one has its event_id.",
         {"field": "body.events.0.occurred_at", "received": "2198-12-31 23:59:59+00:00", "allowed": "until now"},
     ),
     410: ("The cursor is of a bundle that serves no more.", {"field": cursor.FIELD, "todo": "ask for the first page."}),
-    408: ("The body did not come in time.", {"field": "body", "allowed": "all of it within 10 s"}),
     413: ("The body is larger than 1 MiB.", {"field": "body", "allowed": "1048576 bytes"}),
     415: ("The body does not say that it is JSON.", {"field": "header.Content-Type", "allowed": "application/json"}),
     422: (

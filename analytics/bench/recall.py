@@ -10,7 +10,7 @@ import numpy as np
 from analytics.bench.report import Figure
 from bookworks import clock
 from bookworks.adapters import qdrant, redis
-from bookworks.contracts.bundle import vector_collection
+from bookworks.contracts.bundle import LAST_CHAMPION, vector_collection
 from bookworks.errors import TransientError
 from bookworks.models.bundle import Bundle
 from bookworks.models.online_state import state_of
@@ -21,14 +21,13 @@ NEAREST, READERS = 200, 200
 
 
 def mean_recall(bundle: Bundle, collection: qdrant.Collection, states: Iterable[ReaderState]) -> float:
-    """Mean over readers of the share of the exact nearest works that the collection finds; it is closed afterwards."""
+    """Mean over readers of the share of the exact nearest works that the collection finds."""
     found, n = [], min(NEAREST, len(bundle) - 1)
-    with closing(collection):
-        for state in states:
-            vector = bundle.encode_reader(state)
-            exact = np.argpartition(-(bundle.item_vectors @ vector), n)[:n]
-            indices, _ = collection.search(vector, n)
-            found.append(np.isin(exact, indices).mean())
+    for state in states:
+        vector = bundle.encode_reader(state)
+        exact = np.argpartition(-(bundle.item_vectors @ vector), n)[:n]
+        indices, _ = collection.search(vector, n)
+        found.append(np.isin(exact, indices).mean())
     return float(np.mean(found))
 
 
@@ -52,16 +51,13 @@ def of_champion(settings: Settings, readers: Sequence[str]) -> Figure:
     """
     cache = settings.bundle_cache_path
     try:
-        bundle = Bundle.load(cache / (cache / "champion").read_text(encoding="utf-8").strip())
+        bundle = Bundle.load(cache / (cache / LAST_CHAMPION).read_text(encoding="utf-8").strip())
     except OSError as error:
         raise TransientError("No bundle has served yet", received=error, todo="run `bookworks demo` first.") from error
-    client = redis.connect(settings)
-    try:
+    with closing(redis.connect(settings)) as client:
         states = [_state(bundle, reader, redis.read_reader(client, reader)) for reader in readers]
-    finally:
-        client.close()
-    collection = opened(qdrant.connect(settings), bundle.manifest.version)
-    return Figure(f"vector_recall_at_{NEAREST}", "share", [mean_recall(bundle, collection, states)])
+    with closing(opened(qdrant.connect(settings), bundle.manifest.version)) as collection:
+        return Figure(f"vector_recall_at_{NEAREST}", "share", [mean_recall(bundle, collection, states)])
 
 
 def _state(bundle: Bundle, reader: str, online: redis.OnlineReader) -> ReaderState:

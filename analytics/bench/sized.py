@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
@@ -35,7 +35,7 @@ from analytics.bench.serving import asked_for
 from bookworks import clock
 from bookworks.adapters import qdrant, redis
 from bookworks.contracts import online
-from bookworks.contracts.bundle import vector_collection
+from bookworks.contracts.bundle import LAST_CHAMPION, vector_collection
 from bookworks.contracts.records import Event
 from bookworks.errors import SettingError, TransientError
 from bookworks.models.bundle import Bundle
@@ -90,7 +90,9 @@ def measure(
     figures: list[Figure] = []
     for size, ranked in product(sizes, candidates):
         place = made(settings, size, ranked)
-        name = f"{size}" if ranked else f"{size}_without_ranker"
+        name = (
+            f"{size}" if ranked == max(candidates) else f"{size}_{f'ranking_{ranked}' if ranked else 'without_ranker'}"
+        )
         figures += vector_recall(place, name, size)
         with histories(settings, size) as readers, running(settings, place) as service:
             figures += [Figure(f"start_{name}", "s", [service.start_s])]
@@ -98,6 +100,13 @@ def measure(
                 figures += under_load(program, service, readers, name, count, requests, rounds)
             figures += [Figure(f"memory_{name}", "MiB", [service.memory_mib()])]
     return figures
+
+
+def _named(size: int, ranked: int, most: int) -> str:
+    """A catalogue in the names of figures: the one whose ranker has most candidates by its size alone."""
+    if not ranked:
+        return f"{size}_without_ranker"
+    return f"{size}" if ranked == most else f"{size}_ranking_{ranked}"
 
 
 def load_program() -> str:
@@ -123,7 +132,7 @@ def made(settings: Settings, size: int, candidates: int) -> Place:
         command = [sys.executable, "-m", "training.synthetic_bundle", "--works", str(size)]
         subprocess.run([*command, "--candidates", str(candidates), str(draft)], check=True, cwd=PROJECT_ROOT)
         draft.rename(place.cache)
-        (place.cache / "champion").write_text(place.bundle.name, encoding="utf-8")
+        (place.cache / LAST_CHAMPION).write_text(place.bundle.name, encoding="utf-8")
     store, name = qdrant.EdgeStore(place.vectors), vector_collection(place.bundle.name)
     if name not in store.names():
         bundle = Bundle.load(place.bundle)
@@ -137,17 +146,16 @@ def vector_recall(place: Place, name: str, size: int) -> list[Figure]:
     Of trained readers by their own vectors, and with the histories of the load, which are drawn at random: means of
     works that no reader would have put together, the hardest to find what is near to.
     """
-    bundle, found = Bundle.load(place.bundle), []
+    bundle = Bundle.load(place.bundle)
     users = list(bundle.users)[: recall.READERS]
     read = [list(dict.fromkeys(works)) for works in read_by(size).tolist()]
-    for what, states in (
-        ("", [ReaderState(user) for user in users]),
-        ("_with_history", [ReaderState(user, works) for user, works in zip(users, read, strict=False)]),
-    ):
-        collection = recall.opened(qdrant.EdgeStore(place.vectors), place.bundle.name)
-        share = recall.mean_recall(bundle, collection, states)
-        found.append(Figure(f"vector_recall_at_{recall.NEAREST}{what}_{name}", "share", [share]))
-    return found
+    states = {
+        "": [ReaderState(user) for user in users],
+        "_with_history": [ReaderState(user, works) for user, works in zip(users, read, strict=False)],
+    }
+    with closing(recall.opened(qdrant.EdgeStore(place.vectors), place.bundle.name)) as collection:
+        shares = {what: recall.mean_recall(bundle, collection, of) for what, of in states.items()}
+    return [Figure(f"vector_recall_at_{recall.NEAREST}{what}_{name}", "share", [s]) for what, s in shares.items()]
 
 
 def read_by(size: int) -> npt.NDArray[np.int64]:

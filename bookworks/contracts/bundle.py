@@ -103,3 +103,4 @@ def vector_collection(version: str) -> str:
 
 VECTOR_ALIAS = "works"
 CHALLENGER, CHAMPION = "challenger", "champion"
+LAST_CHAMPION = "champion"  # file in a cache of bundles: the version that served last

@@ -113,6 +113,13 @@ def test_a_made_up_catalogue_serves_and_its_vectors_are_found(tmp_path: Path) ->
     assert min(own.rounds[0], with_history.rounds[0]) > 0.9
 
 
+def test_figures_of_different_rankers_have_different_names() -> None:
+    assert [sized._named(1500, ranked, 500) for ranked in (500, 200, 0)] == [
+        "1500", "1500_ranking_200", "1500_without_ranker"
+    ]  # fmt: skip
+    assert sized._named(1500, 0, 0) == "1500_without_ranker"
+
+
 def test_without_a_load_program_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))

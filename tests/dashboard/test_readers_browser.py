@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,12 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from bookworks.settings import PROJECT_ROOT
 from serving.app import make_app
 from tests.dashboard.test_readers import ATTACK, PAGE, PASSWORD, with_odd_titles
 from tests.serving.fakes import FakePlatform, served
+from tests.serving.process import listening
 from tests.support.browser import Page, browser
 from tests.support.bundles import make_tiny_bundle
 
@@ -58,16 +57,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> FakePlatform:
 @pytest.fixture(scope="module")
 def service(platform: FakePlatform) -> Iterator[int]:
     """The app behind a real socket; its port."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(make_app(platform), port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_for(f"http://127.0.0.1:{port}/healthz")
+    with listening(make_app(platform)) as port:
         yield port
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The service as a process of its own, as an operator starts it."""
+"""The service as a process of its own, as an operator starts it, and its app behind a socket."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 
 from bookworks.settings import SUPERVISED, Settings
 from tests.conftest import STATE_DIR
@@ -60,6 +62,20 @@ def running(settings: Settings, log: Path, **environment: str) -> Iterator[httpx
     finally:
         client.close()
         _end(process)
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[int]:
+    """An app behind a real socket, in a thread of this process; its port."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        eventually(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def _fail_if_ended(process: subprocess.Popen[bytes], log: Path) -> bool:

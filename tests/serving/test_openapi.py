@@ -3,36 +3,24 @@
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from jsonschema import Draft202012Validator
 
 from serving.app import make_app
 from serving.middleware import entrance
 from serving.problems import MEDIA_TYPE
 from tests.serving.fakes import KEY, FakePlatform, served
-from tests.serving.process import eventually
+from tests.serving.process import listening
 from tests.serving.test_api import objects_in
-from tests.serving.test_process import free_port
 
 
 @pytest.fixture
 def address(tiny_bundle, tmp_path, monkeypatch) -> Iterator[str]:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    port = free_port()
-    app = entrance(make_app(FakePlatform(served(tiny_bundle))), 20)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        eventually(lambda: server.started)
+    with listening(entrance(make_app(FakePlatform(served(tiny_bundle))), 20)) as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def test_answers_are_what_the_page_says(address, tmp_path):

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-import uvicorn
 
 from analytics.bench import failures
 from bookworks.adapters.qdrant import EdgeStore
@@ -23,7 +22,7 @@ from bookworks.models.trees import Trees
 from serving.app import make_app
 from serving.middleware import entrance
 from tests.serving.fakes import KEY, FakePlatform, served
-from tests.serving.process import eventually, running
+from tests.serving.process import eventually, listening, running
 from tests.serving.publishing import promote
 from tests.serving.test_process import free_port
 from tests.support import qdrant_server
@@ -120,20 +119,6 @@ def end(process):
     process.wait()
 
 
-@contextmanager
-def listening(app):
-    """The app on a port of its own, in a thread; gives the address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        eventually(lambda: server.started)
-        yield f"http://127.0.0.1:{server.config.port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-
-
 def test_the_ranker_may_be_away(tmp_path, monkeypatch):
     platform = FakePlatform(served(make_tiny_bundle(tmp_path, ranker=True)))
     platform.history.readers["r001"] = OnlineReader(history=["w001"])
@@ -152,8 +137,8 @@ def test_the_ranker_may_be_away(tmp_path, monkeypatch):
     def broken(*_):
         raise TransientError("away")
 
-    with listening(entrance(make_app(platform), 20)) as url, ThreadPoolExecutor(4) as pool:
-        callers = [pool.submit(caller, url) for _ in range(4)]
+    with listening(entrance(make_app(platform), 20)) as port, ThreadPoolExecutor(4) as pool:
+        callers = [pool.submit(caller, f"http://127.0.0.1:{port}") for _ in range(4)]
         try:
             for name in ("there", "away", "back"):
                 with monkeypatch.context() as patch:
